@@ -1,0 +1,97 @@
+//! The only place that reads a clock. A test can take the hands: a manual clock stands still until
+//! it is moved, and every timer of the broker follows it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use crate::types::{Monotonic, Now, Timestamp};
+
+/// A handle to the clock of one broker; clones show the same time.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Kind>);
+
+#[derive(Debug)]
+enum Kind {
+    System { start: Instant },
+    Manual { now: Mutex<Now>, moved: Notify },
+}
+
+impl Clock {
+    /// The machine's own clocks.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn system() -> Self {
+        Self(Arc::new(Kind::System { start: Instant::now() }))
+    }
+
+    /// A clock that stands at `wall` until [`Clock::advance`] moves it.
+    pub fn manual(wall: Timestamp) -> Self {
+        let now = Mutex::new(Now { wall, monotonic: Monotonic(0) });
+        Self(Arc::new(Kind::Manual { now, moved: Notify::new() }))
+    }
+
+    /// Both clocks, read together.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn now(&self) -> Now {
+        match &*self.0 {
+            Kind::System { start } => {
+                let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Now {
+                    wall: Timestamp(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+                    monotonic: Monotonic(ms(start.elapsed())),
+                }
+            }
+            Kind::Manual { now, .. } => *now.lock().unwrap_or_else(PoisonError::into_inner),
+        }
+    }
+
+    /// Time since the clock was made, as fine as the machine has it; for measuring only.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn elapsed(&self) -> Duration {
+        match &*self.0 {
+            Kind::System { start } => start.elapsed(),
+            Kind::Manual { .. } => Duration::from_millis(self.now().monotonic.0),
+        }
+    }
+
+    /// Moves a manual clock forward by `ms`, both hands, and wakes what waited for that time. The
+    /// system's clock cannot be moved: false.
+    pub fn advance(&self, ms: u64) -> bool {
+        let Kind::Manual { now, moved } = &*self.0 else { return false };
+        let mut hands = now.lock().unwrap_or_else(PoisonError::into_inner);
+        hands.monotonic = hands.monotonic.plus_ms(ms);
+        hands.wall = hands.wall.plus_ms(i64::try_from(ms).unwrap_or(i64::MAX));
+        drop(hands);
+        moved.notify_waiters();
+        true
+    }
+
+    /// Returns once the monotonic clock shows `deadline`. Cancel-safe.
+    pub async fn sleep_until(&self, deadline: Monotonic) {
+        match &*self.0 {
+            Kind::System { .. } => {
+                let left = deadline.0.saturating_sub(self.now().monotonic.0);
+                tokio::time::sleep(Duration::from_millis(left)).await;
+            }
+            Kind::Manual { moved, .. } => loop {
+                let wake = moved.notified();
+                tokio::pin!(wake);
+                wake.as_mut().enable(); // Registered before the look, so that no move is missed.
+                if self.now().monotonic >= deadline {
+                    return;
+                }
+                wake.await;
+            },
+        }
+    }
+
+    /// Returns after `ms` on the monotonic clock. Cancel-safe.
+    pub async fn sleep_ms(&self, ms: u64) {
+        self.sleep_until(self.now().monotonic.plus_ms(ms)).await;
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,9 @@
+//! ottla: a whole Kafka stack in one process, for one machine.
+//!
+//! The rooms, from the ones that know least to the ones that know most; each may use those before
+//! it (`tests/tidy.rs` holds the exact rule).
+
+pub mod clock;
+pub mod ids;
+pub mod machine;
+pub mod types;

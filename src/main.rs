@@ -1,0 +1,5 @@
+//! The `ottla` command: parse, start, exit code.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
