@@ -29,8 +29,10 @@ impl Ids {
             Some(state) => {
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 let (high, low) = (next(&mut state), next(&mut state));
-                Builder::from_random_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
-                    .into_uuid()
+                Builder::from_random_bytes(
+                    ((u128::from(high) << 64) | u128::from(low)).to_be_bytes(),
+                )
+                .into_uuid()
             }
         }
     }
