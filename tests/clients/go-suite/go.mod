@@ -1,0 +1,3 @@
+module ottla.test/gosuite
+
+go 1.25
