@@ -4,6 +4,8 @@
 //! it (`tests/tidy.rs` holds the exact rule).
 
 pub mod clock;
+pub mod codec;
 pub mod ids;
 pub mod machine;
+pub mod protocol;
 pub mod types;
