@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod codec;
+pub mod config;
 pub mod ids;
 pub mod machine;
 pub mod protocol;
