@@ -7,12 +7,17 @@
 mod keys;
 pub mod accepted;
 pub mod broker;
+pub mod docs;
+pub mod group;
 pub mod listener;
+pub mod load;
 pub mod topic;
 pub mod value;
 
 pub use keys::{Change, ConfigError, ConfigKey, ConfigTable, Importance, KeyInfo, Synonym};
 pub use value::{ConfigType, Valid};
 
+#[cfg(test)]
+mod load_tests;
 #[cfg(test)]
 mod tests;

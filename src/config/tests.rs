@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::broker::BrokerConfig;
+use super::group::GroupConfig;
 use super::topic::TopicConfig;
 use super::value::{CleanupPolicy, Durability, HttpPort};
 use super::{Change, ConfigError, ConfigTable, KeyInfo};
 
 const TOPIC_FACTS: &str = include_str!("testdata/topic-configs.txt");
+const GROUP_FACTS: &str = include_str!("testdata/group-configs.txt");
 const BROKER_FACTS: &str = include_str!("testdata/broker-configs.txt");
 
 /// One line of Kafka's facts: words first, then what is valid.
@@ -79,6 +81,17 @@ fn broker_table_differs_from_kafka_only_where_it_says_so() {
     }
     let names: Vec<_> = BrokerConfig::KEYS.iter().map(|key| key.info.name).collect();
     assert!(names.is_sorted());
+}
+
+#[test]
+fn group_table_is_that_of_kafka() {
+    for (fact, key) in facts(GROUP_FACTS).zip(GroupConfig::KEYS) {
+        assert_eq!(key.info.name, fact.name);
+        assert_eq!(key.info.kind.to_string(), fact.kind, "{}", fact.name);
+        assert_eq!(default_of::<GroupConfig>(fact.name), fact.default, "{}", fact.name);
+        assert_eq!(key.info.valid.to_string(), fact.rest, "{}", fact.name);
+    }
+    assert_eq!(GroupConfig::KEYS.len(), facts(GROUP_FACTS).count());
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum Valid {
     BetweenOr(i64, i64, i64),
     /// One of these words; of a list, each item.
     OneOf(&'static [&'static str]),
+    /// One of these words, or a text that begins as the pattern does up to its colon.
+    Pattern(&'static [&'static str], &'static str),
     /// Only `false`: the feature behind it does not exist here.
     OnlyFalse,
     /// `*`, or pairs of partition and broker.
@@ -68,6 +70,7 @@ impl Valid {
                 format!("a list of distinct words out of [{}]", words.join(", "))
             }
             Self::OneOf(words) => format!("one of [{}]", words.join(", ")),
+            Self::Pattern(..) => format!("one of {self}"),
             Self::OnlyFalse => "false (ottla has no tiered storage)".to_owned(),
             _ => {
                 let article = if kind == ConfigType::Int { "an" } else { "a" };
@@ -90,6 +93,10 @@ impl Valid {
     fn has_item(&self, item: &str) -> bool {
         match self {
             Self::OneOf(words) => words.contains(&item),
+            Self::Pattern(words, pattern) => {
+                let begin = pattern.split_inclusive(':').next().unwrap_or(pattern);
+                words.contains(&item) || item.strip_prefix(begin).is_some_and(|it| !it.is_empty())
+            }
             Self::ThrottledReplicas => item == "*" || is_pair(item),
             _ => true,
         }
@@ -112,6 +119,7 @@ impl fmt::Display for Valid {
             Self::Between(low, high) => write!(f, "[{low},...,{high}]"),
             Self::BetweenOr(low, high, or) => write!(f, "[{low},...,{high}] or {or}"),
             Self::OneOf(words) => write!(f, "[{}]", words.join(", ")),
+            Self::Pattern(words, pattern) => write!(f, "[{}, {pattern}]", words.join(", ")),
             Self::OnlyFalse => f.write_str("false"),
             Self::ThrottledReplicas => {
                 f.write_str("[partitionId]:[brokerId],[partitionId]:[brokerId],...")
