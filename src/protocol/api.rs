@@ -1,7 +1,7 @@
 //! The table of APIs: every key that is served, its messages, and its versions. ApiVersions answers
 //! from it, the dispatcher gates by it, the headers follow from it.
 
-use crate::codec::{Message, Versions};
+use crate::codec::{DecodeError, Message, Reader, Versions};
 
 use super::messages::*;
 
@@ -17,7 +17,7 @@ pub trait Request: Message {
 macro_rules! api_keys {
     ($(
         $name:ident = $code:literal, advertise $from:literal - $to:literal $(serve $least:literal+)?,
-        $request:ty => $response:ty;
+        $module:ident::{$request:ident => $response:ident};
     )*) => {
         /// An API that is served.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,18 +65,34 @@ macro_rules! api_keys {
             /// The versions with compact lengths and tagged fields.
             pub const fn flexible(self) -> Versions {
                 match self {
-                    $(Self::$name => <$request as Message>::FLEXIBLE,)*
+                    $(Self::$name => <$module::$request as Message>::FLEXIBLE,)*
+                }
+            }
+
+            /// Reads a request of this API and drops it: whether it is well-formed. What fuzzing
+            /// drives.
+            ///
+            /// # Errors
+            /// As [`Message::decode`].
+            pub fn check_request(
+                self,
+                version: i16,
+                reader: &mut Reader,
+            ) -> Result<(), DecodeError> {
+                match self {
+                    $(Self::$name => $module::$request::decode(reader, version).map(drop),)*
                 }
             }
         }
 
         $(
-            impl Request for $request {
+            impl Request for $module::$request {
                 const KEY: ApiKey = ApiKey::$name;
-                type Response = $response;
+                type Response = $module::$response;
             }
 
             const _: () = {
+                use $module::{$request, $response};
                 let served = ApiKey::$name.served();
                 let (request, response) =
                     (<$request as Message>::VERSIONS, <$response as Message>::VERSIONS);
@@ -87,10 +103,10 @@ macro_rules! api_keys {
             };
         )*
 
-        /// Calls a macro with all pairs of request and response.
+        /// Calls a macro with the messages of every key, as they stand in the table.
         #[cfg(test)]
         macro_rules! for_each_api {
-            ($callback:ident) => { $callback! { $($request => $response;)* } };
+            ($callback:ident) => { $callback! { $($module::{$request => $response};)* } };
         }
         #[cfg(test)]
         pub(crate) use for_each_api;
@@ -104,64 +120,61 @@ macro_rules! api_keys {
 // working: JoinGroup 0 and 1 (kafka-go, brod), ListOffsets 0, CreateTopics 0, DeleteTopics 0.
 api_keys! {
     Produce = 0, advertise 0-11 serve 3+,
-        produce::ProduceRequest => produce::ProduceResponse;
+        produce::{ProduceRequest => ProduceResponse};
     Fetch = 1, advertise 4-17,
-        fetch::FetchRequest => fetch::FetchResponse;
+        fetch::{FetchRequest => FetchResponse};
     ListOffsets = 2, advertise 0-10,
-        list_offsets::ListOffsetsRequest => list_offsets::ListOffsetsResponse;
+        list_offsets::{ListOffsetsRequest => ListOffsetsResponse};
     Metadata = 3, advertise 0-13,
-        metadata::MetadataRequest => metadata::MetadataResponse;
+        metadata::{MetadataRequest => MetadataResponse};
     OffsetCommit = 8, advertise 2-9,
-        offset_commit::OffsetCommitRequest => offset_commit::OffsetCommitResponse;
+        offset_commit::{OffsetCommitRequest => OffsetCommitResponse};
     OffsetFetch = 9, advertise 1-9,
-        offset_fetch::OffsetFetchRequest => offset_fetch::OffsetFetchResponse;
+        offset_fetch::{OffsetFetchRequest => OffsetFetchResponse};
     FindCoordinator = 10, advertise 0-6,
-        find_coordinator::FindCoordinatorRequest => find_coordinator::FindCoordinatorResponse;
+        find_coordinator::{FindCoordinatorRequest => FindCoordinatorResponse};
     JoinGroup = 11, advertise 0-9,
-        join_group::JoinGroupRequest => join_group::JoinGroupResponse;
+        join_group::{JoinGroupRequest => JoinGroupResponse};
     Heartbeat = 12, advertise 0-4,
-        heartbeat::HeartbeatRequest => heartbeat::HeartbeatResponse;
+        heartbeat::{HeartbeatRequest => HeartbeatResponse};
     LeaveGroup = 13, advertise 0-5,
-        leave_group::LeaveGroupRequest => leave_group::LeaveGroupResponse;
+        leave_group::{LeaveGroupRequest => LeaveGroupResponse};
     SyncGroup = 14, advertise 0-5,
-        sync_group::SyncGroupRequest => sync_group::SyncGroupResponse;
+        sync_group::{SyncGroupRequest => SyncGroupResponse};
     DescribeGroups = 15, advertise 0-6,
-        describe_groups::DescribeGroupsRequest => describe_groups::DescribeGroupsResponse;
+        describe_groups::{DescribeGroupsRequest => DescribeGroupsResponse};
     ListGroups = 16, advertise 0-5,
-        list_groups::ListGroupsRequest => list_groups::ListGroupsResponse;
+        list_groups::{ListGroupsRequest => ListGroupsResponse};
     ApiVersions = 18, advertise 0-4,
-        api_versions::ApiVersionsRequest => api_versions::ApiVersionsResponse;
+        api_versions::{ApiVersionsRequest => ApiVersionsResponse};
     CreateTopics = 19, advertise 0-7,
-        create_topics::CreateTopicsRequest => create_topics::CreateTopicsResponse;
+        create_topics::{CreateTopicsRequest => CreateTopicsResponse};
     DeleteTopics = 20, advertise 0-6,
-        delete_topics::DeleteTopicsRequest => delete_topics::DeleteTopicsResponse;
+        delete_topics::{DeleteTopicsRequest => DeleteTopicsResponse};
     DeleteRecords = 21, advertise 0-2,
-        delete_records::DeleteRecordsRequest => delete_records::DeleteRecordsResponse;
+        delete_records::{DeleteRecordsRequest => DeleteRecordsResponse};
     InitProducerId = 22, advertise 0-5,
-        init_producer_id::InitProducerIdRequest => init_producer_id::InitProducerIdResponse;
+        init_producer_id::{InitProducerIdRequest => InitProducerIdResponse};
     OffsetForLeaderEpoch = 23, advertise 2-4,
-        offset_for_leader_epoch::OffsetForLeaderEpochRequest
-            => offset_for_leader_epoch::OffsetForLeaderEpochResponse;
+        offset_for_leader_epoch::{OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse};
     DescribeConfigs = 32, advertise 1-4,
-        describe_configs::DescribeConfigsRequest => describe_configs::DescribeConfigsResponse;
+        describe_configs::{DescribeConfigsRequest => DescribeConfigsResponse};
     AlterConfigs = 33, advertise 0-2,
-        alter_configs::AlterConfigsRequest => alter_configs::AlterConfigsResponse;
+        alter_configs::{AlterConfigsRequest => AlterConfigsResponse};
     DescribeLogDirs = 35, advertise 1-4,
-        describe_log_dirs::DescribeLogDirsRequest => describe_log_dirs::DescribeLogDirsResponse;
+        describe_log_dirs::{DescribeLogDirsRequest => DescribeLogDirsResponse};
     CreatePartitions = 37, advertise 0-3,
-        create_partitions::CreatePartitionsRequest => create_partitions::CreatePartitionsResponse;
+        create_partitions::{CreatePartitionsRequest => CreatePartitionsResponse};
     DeleteGroups = 42, advertise 0-2,
-        delete_groups::DeleteGroupsRequest => delete_groups::DeleteGroupsResponse;
+        delete_groups::{DeleteGroupsRequest => DeleteGroupsResponse};
     IncrementalAlterConfigs = 44, advertise 0-1,
-        incremental_alter_configs::IncrementalAlterConfigsRequest
-            => incremental_alter_configs::IncrementalAlterConfigsResponse;
+        incremental_alter_configs::{IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse};
     OffsetDelete = 47, advertise 0-0,
-        offset_delete::OffsetDeleteRequest => offset_delete::OffsetDeleteResponse;
+        offset_delete::{OffsetDeleteRequest => OffsetDeleteResponse};
     DescribeCluster = 60, advertise 0-2,
-        describe_cluster::DescribeClusterRequest => describe_cluster::DescribeClusterResponse;
+        describe_cluster::{DescribeClusterRequest => DescribeClusterResponse};
     DescribeTopicPartitions = 75, advertise 0-0,
-        describe_topic_partitions::DescribeTopicPartitionsRequest
-            => describe_topic_partitions::DescribeTopicPartitionsResponse;
+        describe_topic_partitions::{DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse};
 }
 
 impl ApiKey {

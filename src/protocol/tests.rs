@@ -1,5 +1,9 @@
 //! Every message there and back, the table of APIs, headers, and the pieces of a Fetch answer.
 
+mod differential;
+mod golden;
+mod hostile;
+
 use bytes::Bytes;
 
 use super::api::for_each_api;
@@ -32,9 +36,9 @@ fn comes_back<M: Message + Sample + std::fmt::Debug>() {
 #[test]
 fn every_message_comes_back_in_every_version() {
     macro_rules! check {
-        ($($request:ty => $response:ty;)*) => {$(
-            comes_back::<$request>();
-            comes_back::<$response>();
+        ($($module:ident::{$request:ident => $response:ident};)*) => {$(
+            comes_back::<$module::$request>();
+            comes_back::<$module::$response>();
         )*};
     }
     for_each_api!(check);
