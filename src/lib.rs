@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod groups;
 pub mod ids;
 pub mod machine;
 pub mod protocol;

@@ -50,6 +50,10 @@ number! {
     /// A partition's number within its topic, from 0.
     PartitionIndex(i32)
 }
+number! {
+    /// Counts the completed rebalances of a classic group; -1 where there is none.
+    Generation(i32)
+}
 
 impl Offset {
     /// The offset `count` records further on.
