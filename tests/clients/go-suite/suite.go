@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 )
@@ -96,10 +97,15 @@ func Main(all, before, after []Case) {
 	var (
 		lines sync.Mutex
 		bad   bool
+		ran   int
 		group sync.WaitGroup
 		slots = make(chan struct{}, parallelMax)
 	)
 	for _, c := range cases {
+		if !strings.Contains(c.Name, os.Getenv("CASE")) {
+			continue
+		}
+		ran++
 		group.Add(1)
 		slots <- struct{}{}
 		go func() {
@@ -112,7 +118,7 @@ func Main(all, before, after []Case) {
 		}()
 	}
 	group.Wait()
-	if bad || len(cases) == 0 {
+	if bad || ran == 0 {
 		os.Exit(1)
 	}
 }
