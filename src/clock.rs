@@ -47,7 +47,6 @@ impl Clock {
     }
 
     /// Time since the clock was made, as fine as the machine has it; for measuring only.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn elapsed(&self) -> Duration {
         match &*self.0 {
             Kind::System { start } => start.elapsed(),
