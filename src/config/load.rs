@@ -67,6 +67,13 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
+impl Loaded {
+    /// The values of [`Loaded::statics`] alone, as a catalog wants them.
+    pub fn static_values(&self) -> BTreeMap<&'static str, Option<String>> {
+        self.statics.iter().map(|(name, given)| (*name, given.value.clone())).collect()
+    }
+}
+
 /// One key that was set before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Static {
