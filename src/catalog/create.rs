@@ -1,7 +1,7 @@
 //! Decides what becomes of requests to make, grow and delete topics. Each topic of a request stands
 //! or falls alone; nothing is changed here, so `validate_only` is to drop the records.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::describe::ConfigRow;
 use super::error::CatalogError;
@@ -80,7 +80,7 @@ pub struct NewPartitions {
 }
 
 /// A topic that is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicRef {
     /// By label.
     Name(String),
@@ -351,29 +351,28 @@ impl Catalog {
 
     /// Decides about DeleteTopics; a topic that is meant twice is not deleted.
     pub fn delete_topics(&self, topics: &[TopicRef]) -> Decided<TopicRef, CatalogRecord> {
-        let id_of = |topic: &TopicRef| match topic {
-            TopicRef::Name(name) => self.names.get(name).copied(),
-            TopicRef::Id(id) => Some(*id),
-        };
-        let mut decided: Decided<TopicRef, CatalogRecord> = Vec::new();
-        for topic in topics {
-            if decided.iter().any(|(before, _)| before == topic) {
-                continue;
-            }
-            let result = if !self.broker().delete_topic_enable {
-                Err(CatalogError::TopicDeletionDisabled)
-            } else if topics.iter().filter(|other| id_of(other) == id_of(topic)).count() > 1
-                && id_of(topic).is_some()
-            {
-                Err(CatalogError::InvalidRequest("a topic stands twice in the request".to_owned()))
-            } else {
-                self.referred(topic).map(|found| {
-                    CatalogRecord::RemoveTopic(RemoveTopicRecord { topic_id: found.id.0 })
-                })
-            };
-            decided.push((topic.clone(), result));
+        let mut times_meant: HashMap<TopicId, usize> = HashMap::new();
+        for topic in topics.iter().filter_map(|topic| self.referred(topic).ok()) {
+            *times_meant.entry(topic.id).or_default() += 1;
         }
-        decided
+        let mut answered = HashSet::new();
+        let once = topics.iter().filter(|topic| answered.insert(*topic));
+        once.map(|topic| (topic.clone(), self.delete_topic(topic, &times_meant))).collect()
+    }
+
+    fn delete_topic(
+        &self,
+        topic: &TopicRef,
+        times_meant: &HashMap<TopicId, usize>,
+    ) -> Result<CatalogRecord, CatalogError> {
+        if !self.broker().delete_topic_enable {
+            return Err(CatalogError::TopicDeletionDisabled);
+        }
+        let found = self.referred(topic)?;
+        if times_meant.get(&found.id).is_some_and(|times| *times > 1) {
+            return Err(twice(&found.name));
+        }
+        Ok(CatalogRecord::RemoveTopic(RemoveTopicRecord { topic_id: found.id.0 }))
     }
 
     /// The topic that is meant.

@@ -1,5 +1,6 @@
 //! The types of config values: how each is read from text and printed as Kafka prints it.
 
+use std::collections::HashSet;
 use std::fmt;
 
 /// Kafka's types of config values.
@@ -277,13 +278,8 @@ pub fn items(text: &str) -> impl Iterator<Item = &str> {
 
 /// The items without those that stood before.
 pub fn distinct<'a>(items: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut kept = Vec::new();
-    for item in items {
-        if !kept.contains(&item) {
-            kept.push(item);
-        }
-    }
-    kept
+    let mut seen = HashSet::new();
+    items.filter(|item| seen.insert(*item)).collect()
 }
 
 /// A value that may be null; an empty text is null.
