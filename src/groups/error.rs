@@ -2,14 +2,14 @@
 
 use thiserror::Error;
 
-use crate::types::Generation;
+use crate::types::{Generation, PartitionIndex};
 
 /// A refusal. Each variant stands for exactly one Kafka error code, named in its docs; the server
 /// maps them, the texts are for logs and error message fields.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GroupError {
-    /// 15 COORDINATOR_NOT_AVAILABLE: the journal cannot be written; the client finds the
-    /// coordinator again and retries.
+    /// 15 COORDINATOR_NOT_AVAILABLE. Never from the coordinator itself: for its shell, when the
+    /// journal cannot be written. The client finds the coordinator again and retries.
     #[error("the group coordinator is not available")]
     CoordinatorNotAvailable,
     /// 22 ILLEGAL_GENERATION: the member missed a rebalance and has to join again.
@@ -50,6 +50,15 @@ pub enum GroupError {
     /// 27 REBALANCE_IN_PROGRESS: the member has to join again, under its id.
     #[error("the group is rebalancing")]
     RebalanceInProgress,
+    /// 3 UNKNOWN_TOPIC_OR_PARTITION. Never from the coordinator, which knows no topics: for the
+    /// caller, who checks that, to stand among the results.
+    #[error("no partition {partition} of topic {topic:?}")]
+    UnknownTopicOrPartition {
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: PartitionIndex,
+    },
     /// 12 OFFSET_METADATA_TOO_LARGE.
     #[error("offset metadata of {got} bytes is over offset.metadata.max.bytes {max}")]
     OffsetMetadataTooLarge {

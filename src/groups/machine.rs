@@ -15,7 +15,7 @@ use super::command::{
 };
 use super::config::GroupConfig;
 use super::error::GroupError;
-use super::offsets::tombstone;
+use super::offsets::{CommittedOffset, tombstone};
 use super::records::GroupRecord;
 use crate::machine::{Effects, Machine, Ticket};
 use crate::types::{Generation, Monotonic, Now, PartitionIndex};
@@ -51,6 +51,18 @@ impl Coordinator {
     /// How many groups there are.
     pub fn group_count(&self) -> usize {
         self.groups.len()
+    }
+
+    /// All offsets that are kept: group, topic, partition and what is kept. For gauges, and to find
+    /// at start the offsets of topics that are gone.
+    pub fn committed(
+        &self,
+    ) -> impl Iterator<Item = (&str, &str, PartitionIndex, &CommittedOffset)> {
+        self.groups.iter().flat_map(|(id, slot)| {
+            slot.group.offsets.iter().map(move |(topic, partition, committed)| {
+                (id.as_ref(), topic, partition, committed)
+            })
+        })
     }
 
     /// Lets a group take a step, if there is one of that id, and sees to its timer after it.
@@ -245,6 +257,7 @@ impl Coordinator {
                 }
                 if group.offsets.get(&topic, partition).is_some() {
                     group.offsets.set(&topic, partition, None);
+                    group.lingers = true;
                     effects.write(tombstone(&group_id, &topic, partition));
                 }
                 Ok(())
@@ -252,7 +265,6 @@ impl Coordinator {
             let partitions = partitions.into_iter().map(|it| (it, forget(it))).collect();
             results.push(PartitionResults { topic, partitions });
         }
-        self.settle(&group_id);
         Ok(results)
     }
 
@@ -273,16 +285,10 @@ impl Coordinator {
     }
 
     fn topic_deleted(&mut self, topic: &str, effects: &mut Out) {
-        let mut touched = Vec::new();
         for (id, slot) in &mut self.groups {
             let tombstones = slot.group.offsets.remove_topic(id, topic);
-            if !tombstones.is_empty() {
-                effects.records.extend(tombstones);
-                touched.push(Arc::clone(id));
-            }
-        }
-        for id in touched {
-            self.settle(&id);
+            slot.group.lingers |= !tombstones.is_empty();
+            effects.records.extend(tombstones);
         }
     }
 

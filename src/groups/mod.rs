@@ -8,7 +8,8 @@
 //!
 //! Invariants, checked by the tests after every step:
 //! - every ticket is answered exactly once, at the latest when its member leaves the group;
-//! - a group exists while it has members, pending members, offsets, or a metadata record;
+//! - a group exists while it has members, pending members, offsets, or a metadata record, and until
+//!   the next retention check after its last offset was deleted;
 //! - replaying the records gives the state as of the last completed rebalance of each group, and
 //!   all offsets. A rebalance under way is not durable: after a restart its members are told to
 //!   join again by the generation check, as in Kafka.

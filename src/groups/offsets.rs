@@ -60,6 +60,12 @@ impl Offsets {
         self.0.get(topic)?.get(&partition)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, PartitionIndex, &CommittedOffset)> {
+        self.0.iter().flat_map(|(topic, rows)| {
+            rows.iter().map(|(partition, committed)| (topic.as_str(), *partition, committed))
+        })
+    }
+
     /// All of them, by topic.
     pub(super) fn all(&self) -> Vec<(String, Vec<FetchedPartition>)> {
         let fetched = |(partition, committed): (&PartitionIndex, &CommittedOffset)| {

@@ -146,6 +146,7 @@ impl ClassicGroup {
         let results = leaving.iter().map(|who| self.leave_one(step, who)).collect();
         if self.members.len() < members_before {
             self.after_removal(step);
+            // Unlike Kafka: a pending id that leaves a stable group is no reason to rebalance.
         } else if self.pending.len() < pending_before {
             self.complete_join_if_ready(step);
         }

@@ -3,7 +3,9 @@
 
 mod harness;
 mod random;
+mod records;
 mod script;
 mod scripts;
+mod timers;
 
 pub(super) use harness::Durable;
