@@ -9,6 +9,8 @@ pub mod codec;
 pub mod config;
 pub mod groups;
 pub mod ids;
+pub mod log;
 pub mod machine;
 pub mod protocol;
+pub mod records;
 pub mod types;

@@ -1,0 +1,157 @@
+//! Names in a data folder: what Kafka calls its files and folders, so that its tools find them.
+//!
+//! | name | what |
+//! |---|---|
+//! | `TOPIC-INDEX` | a partition's folder |
+//! | `TOPIC-INDEX.UUID-delete` | the same, of a deleted topic, until its files go |
+//! | `partition.metadata` | which topic id the folder belongs to |
+//! | `00000000000000000042.log` | a segment, by the offset it begins at |
+//! | `….log.deleted` | a segment that retention has taken, until its file goes |
+//! | `….ottla-index` | ours: the segment's sparse index; may be removed at any time |
+//! | `leader-epoch-checkpoint` | where each leader epoch begins |
+//! | `ottla-start-offset` | ours: the log start offset |
+//! | `ottla-compacted` | ours, empty: offsets may be missing, since the log was compacted once |
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+use crate::types::{Offset, PartitionIndex, TopicId};
+
+/// The file that ties a folder to a topic id.
+pub const PARTITION_METADATA: &str = "partition.metadata";
+/// The file of [`super::EpochCache`].
+pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
+/// The file that keeps the log start offset.
+pub const START_OFFSET: &str = "ottla-start-offset";
+/// The file that says a log has been compacted; to be made before the first compaction.
+pub const COMPACTED: &str = "ottla-compacted";
+/// What a deleted segment's name ends in until its file goes.
+pub const DELETED_SUFFIX: &str = ".deleted";
+
+const LOG_SUFFIX: &str = ".log";
+const INDEX_SUFFIX: &str = ".ottla-index";
+const DELETE_FOLDER_SUFFIX: &str = "-delete";
+const NAME_LEN_MAX: usize = 255;
+const OFFSET_DIGITS: usize = 20;
+
+/// File name of the segment that begins at `base`.
+pub fn segment_file(base: Offset) -> String {
+    format!("{:020}{LOG_SUFFIX}", base.0)
+}
+
+/// File name of that segment's index.
+pub fn index_file(base: Offset) -> String {
+    format!("{:020}{INDEX_SUFFIX}", base.0)
+}
+
+/// The base offset in a segment's file name; `None` for any other name.
+pub fn parse_segment_file(name: &str) -> Option<Offset> {
+    parse_offset(name.strip_suffix(LOG_SUFFIX)?)
+}
+
+/// The base offset in an index's file name; `None` for any other name.
+pub fn parse_index_file(name: &str) -> Option<Offset> {
+    parse_offset(name.strip_suffix(INDEX_SUFFIX)?)
+}
+
+fn parse_offset(digits: &str) -> Option<Offset> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    if digits.len() != OFFSET_DIGITS || !all_digits {
+        return None;
+    }
+    digits.parse().ok().map(Offset)
+}
+
+/// Folder name of a partition. The topic name must have passed its check: it becomes a path.
+pub fn partition_folder(topic: &str, partition: PartitionIndex) -> String {
+    format!("{topic}-{partition}")
+}
+
+/// Topic name and partition of a folder name; `None` for any other name.
+pub fn parse_partition_folder(name: &str) -> Option<(&str, PartitionIndex)> {
+    let (topic, digits) = name.rsplit_once('-')?;
+    let index: i32 = digits.parse().ok()?;
+    let canonical = index >= 0 && !topic.is_empty() && index.to_string() == digits;
+    canonical.then_some((topic, PartitionIndex(index)))
+}
+
+/// Name of a deleted partition's folder; `unique` keeps two of them apart. Long names are cut, as
+/// a file system takes 255 bytes.
+pub fn deleted_folder(topic: &str, partition: PartitionIndex, unique: Uuid) -> String {
+    let ending = format!("-{partition}.{}{DELETE_FOLDER_SUFFIX}", unique.simple());
+    let kept = NAME_LEN_MAX.saturating_sub(ending.len());
+    let topic: String = topic.chars().take(kept).collect();
+    format!("{topic}{ending}")
+}
+
+/// Whether a folder is a deleted partition's.
+pub fn is_deleted_folder(name: &str) -> bool {
+    name.strip_suffix(DELETE_FOLDER_SUFFIX).and_then(|rest| rest.rsplit_once('.')).is_some_and(
+        |(folder, unique)| {
+            parse_partition_folder(folder).is_some() && Uuid::try_parse(unique).is_ok()
+        },
+    )
+}
+
+/// Content of `partition.metadata`.
+pub fn partition_metadata(topic_id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {topic_id}")
+}
+
+/// The topic id in a `partition.metadata`; `None` if it is no such file.
+pub fn parse_partition_metadata(text: &str) -> Option<TopicId> {
+    let mut lines = text.lines();
+    if lines.next()? != "version: 0" {
+        return None;
+    }
+    let id = lines.next()?.strip_prefix("topic_id: ")?;
+    let bytes = URL_SAFE_NO_PAD.decode(id.trim_end()).ok()?;
+    Some(TopicId(Uuid::from_bytes(bytes.try_into().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back() {
+        assert_eq!(segment_file(Offset(42)), "00000000000000000042.log");
+        for offset in [0, 42, i64::MAX] {
+            assert_eq!(parse_segment_file(&segment_file(Offset(offset))), Some(Offset(offset)));
+            assert_eq!(parse_index_file(&index_file(Offset(offset))), Some(Offset(offset)));
+        }
+        for name in ["a-b.c_d", "x"] {
+            let folder = partition_folder(name, PartitionIndex(7));
+            assert_eq!(parse_partition_folder(&folder), Some((name, PartitionIndex(7))));
+            let deleted = deleted_folder(name, PartitionIndex(7), Uuid::nil());
+            assert!(is_deleted_folder(&deleted) && !is_deleted_folder(&folder), "{deleted}");
+            assert_eq!(parse_partition_folder(&deleted), None);
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for name in ["42.log", "+0000000000000000042.log", "99999999999999999999.log", ".log"] {
+            assert_eq!(parse_segment_file(name), None, "{name}");
+        }
+        for name in ["topic", "topic-", "-1", "topic-01", "topic-+1", "topic-99999999999"] {
+            assert_eq!(parse_partition_folder(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_topic_name_still_makes_a_folder_name() {
+        let deleted = deleted_folder(&"t".repeat(249), PartitionIndex(12), Uuid::nil());
+        assert!(deleted.len() <= NAME_LEN_MAX && is_deleted_folder(&deleted));
+    }
+
+    #[test]
+    fn partition_metadata_is_kafkas() {
+        let text = "version: 0\ntopic_id: 5pJisFBaT4eET32pVdq6Dw";
+        assert_eq!(partition_metadata(parse_partition_metadata(text).unwrap()), text);
+        for bad in ["", "version: 1\ntopic_id: 5pJisFBaT4eET32pVdq6Dw", "version: 0\ntopic_id: x"] {
+            assert_eq!(parse_partition_metadata(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,439 @@
+//! The writer of one partition's log.
+
+use std::io::IoSlice;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+
+use super::config::{Checkpoint, LogConfig};
+use super::epochs::EpochCache;
+use super::error::LogError;
+use super::fs::Fs;
+use super::layout::COMPACTED;
+use super::read::LogReader;
+use super::recovery::{self, Recovery};
+use super::segment::{Segment, SegmentFactory};
+use super::start_offset;
+use super::sync::Unsynced;
+use crate::records::{BatchHeader, ValidBatch};
+use crate::types::{Offset, Timestamp};
+
+/// Offsets in a segment count from its base in 31 bits, as Kafka's indexes do.
+const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
+
+/// The single writer. Whoever owns it calls from one thread at a time; none of its calls waits for
+/// a reader. See the module for what it keeps true.
+#[derive(Debug)]
+pub struct Log {
+    pub(super) shared: Arc<Shared>,
+    pub(super) factory: SegmentFactory,
+    pub(super) config: LogConfig,
+    tail: Option<Tail>,
+    /// Everything before is on disk.
+    synced_end: Offset,
+    /// Changes of names in the folder, and how many of them are durable.
+    pub(super) names: u64,
+    names_synced: u64,
+    /// The folder's own name, until it is durable.
+    new_folder_in: Option<PathBuf>,
+    epochs_changed: bool,
+}
+
+/// What writer and readers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Oldest first.
+    pub(super) segments: ArcSwap<Vec<Arc<Segment>>>,
+    pub(super) start: AtomicI64,
+    pub(super) end: AtomicI64,
+    pub(super) epochs: RwLock<EpochCache>,
+    pub(super) poisoned: AtomicBool,
+    /// Whether compaction may have taken offsets out.
+    pub(super) has_gaps: bool,
+}
+
+/// The active segment, as the writer knows it without asking the index.
+#[derive(Clone, Debug)]
+struct Tail {
+    segment: Arc<Segment>,
+    size_bytes: u64,
+    first_timestamp: Option<Timestamp>,
+    created: Timestamp,
+}
+
+/// Batches that are in a segment's file, and that segment behind them.
+type Written<'a> = (Tail, &'a [ValidBatch]);
+
+/// What an append did beside appending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Base offset of the newest segment, if the append began one.
+    pub rolled_to: Option<Offset>,
+}
+
+impl Log {
+    /// Opens the log in `dir`, which is made if it is missing, and recovers it as far as
+    /// `checkpoint` does not vouch for it.
+    ///
+    /// # Errors
+    /// `Damaged` if anything but a torn tail is wrong: then nothing has been changed. `Io`.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        dir: PathBuf,
+        config: LogConfig,
+        checkpoint: Checkpoint,
+        now: Timestamp,
+    ) -> Result<(Self, Recovery), LogError> {
+        let interval = config.index_interval_bytes;
+        let has_gaps = config.compact || fs.exists(&dir.join(COMPACTED));
+        let factory = SegmentFactory { fs, dir, index_interval_bytes: interval, has_gaps };
+        let loaded = recovery::load(&factory, checkpoint, now)?;
+        let parent = factory.dir.parent().filter(|_| loaded.is_new).map(Path::to_owned);
+        let durable = if checkpoint.clean { loaded.end } else { checkpoint.durable_up_to };
+        let mut log = Self {
+            tail: None,
+            factory,
+            config,
+            synced_end: durable.min(loaded.end),
+            names: u64::from(!checkpoint.clean),
+            names_synced: 0,
+            new_folder_in: parent,
+            epochs_changed: !checkpoint.clean,
+            shared: Arc::new(Shared {
+                segments: ArcSwap::from_pointee(loaded.segments),
+                start: AtomicI64::new(loaded.start.0),
+                end: AtomicI64::new(loaded.end.0),
+                epochs: RwLock::new(loaded.epochs),
+                poisoned: AtomicBool::new(false),
+                has_gaps,
+            }),
+        };
+        log.open_tail()?;
+        Ok((log, loaded.recovery))
+    }
+
+    /// Appends batches that have been assigned the offsets from the log end on, with one write, or
+    /// one a segment. They are visible to readers when it returns, and durable after a sync.
+    ///
+    /// # Errors
+    /// `NotConsecutive` and `OverSegment` before anything is written. `Poisoned`, and `Io`, which
+    /// poisons: no reader will see any of the batches before the log is opened anew; then they may
+    /// be there.
+    pub fn append(&mut self, batches: &[ValidBatch], now: Timestamp) -> Result<Appended, LogError> {
+        self.check_alive()?;
+        self.check_batches(batches)?;
+        let written = self.write(batches, now);
+        if written.is_err() {
+            self.poison();
+        }
+        let (tails, rolled_to) = written?;
+        self.publish(&tails, now);
+        Ok(Appended { rolled_to })
+    }
+
+    /// The first offset that can be read.
+    pub fn start_offset(&self) -> Offset {
+        self.shared.start()
+    }
+
+    /// The offset the next record gets.
+    pub fn end_offset(&self) -> Offset {
+        self.shared.end()
+    }
+
+    /// Everything before is on disk as far as is known.
+    pub fn synced_end(&self) -> Offset {
+        self.synced_end
+    }
+
+    /// Bytes in all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.segments.load().iter().map(|segment| segment.size_bytes()).sum()
+    }
+
+    /// The partition's folder.
+    pub fn dir(&self) -> &Path {
+        &self.factory.dir
+    }
+
+    /// Something that reads beside this writer.
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(Arc::clone(&self.shared))
+    }
+
+    /// Takes changed topic configs over, from the next append on.
+    pub fn set_config(&mut self, config: LogConfig) {
+        self.config = config;
+        self.factory.index_interval_bytes = config.index_interval_bytes;
+    }
+
+    /// Lets no write through any more: for the one whose sync failed.
+    pub fn poison(&self) {
+        self.shared.poisoned.store(true, Ordering::Release);
+    }
+
+    /// Whether a write has failed.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Where each leader epoch begins.
+    pub fn epochs(&self) -> EpochCache {
+        self.shared.epochs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What has to be synced to make all of the log durable. Cheap; the syncing itself needs no
+    /// access to the log.
+    ///
+    /// # Errors
+    /// `Io` if a segment could not be opened, which poisons.
+    pub fn unsynced(&self) -> Result<Unsynced, LogError> {
+        let end = self.end_offset();
+        let segments = self.shared.segments.load();
+        let clean = segments.partition_point(|segment| segment.base < self.synced_end);
+        let first = if end > self.synced_end { clean.saturating_sub(1) } else { segments.len() };
+        let files: Result<Vec<_>, _> =
+            segments.iter().skip(first).map(|segment| segment.file()).collect();
+        let files = files.inspect_err(|_| self.poison())?;
+        let mut dirs = Vec::new();
+        if self.names > self.names_synced {
+            dirs.push(self.factory.dir.clone());
+        }
+        dirs.extend(self.new_folder_in.clone());
+        Ok(Unsynced {
+            files,
+            dirs,
+            end,
+            fs: Arc::clone(&self.factory.fs),
+            dir: self.factory.dir.clone(),
+            names: self.names,
+            epochs: self.epochs_changed.then(|| self.epochs().encode()),
+        })
+    }
+
+    /// Takes note that all of `unsynced` has been synced.
+    pub fn mark_synced(&mut self, unsynced: &Unsynced) {
+        self.synced_end = self.synced_end.max(unsynced.end);
+        self.names_synced = self.names_synced.max(unsynced.names);
+        if !unsynced.dirs.is_empty() {
+            self.new_folder_in = None;
+        }
+        if let Some(text) = &unsynced.epochs {
+            self.epochs_changed = self.epochs().encode() != *text;
+        }
+    }
+
+    /// Raises the log start offset (DeleteRecords): what lies before can no longer be read, and its
+    /// segments go with the next retention. At or below the present start it does nothing. Durable
+    /// when it returns, also on a poisoned log, so that a full disk can be emptied.
+    ///
+    /// # Errors
+    /// `StartBeyondEnd`; `Io`, which poisons.
+    pub fn advance_start(&mut self, start: Offset) -> Result<(), LogError> {
+        let end = self.end_offset();
+        if start > end {
+            return Err(LogError::StartBeyondEnd { asked: start, end });
+        }
+        if start <= self.start_offset() {
+            return Ok(());
+        }
+        let dir = self.factory.dir.clone();
+        self.must(start_offset::write(&*self.factory.fs, &dir, start), "write start of", &dir)?;
+        self.shared.start.store(start.0, Ordering::Release);
+        self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).cut_start(start);
+        self.epochs_changed = true;
+        Ok(())
+    }
+
+    /// Syncs everything and leaves the indexes for the next start, which may then be a clean one
+    /// with the offset returned as its `durable_up_to`.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Io`. Then the next start is not a clean one.
+    pub fn close(mut self) -> Result<Offset, LogError> {
+        self.check_alive()?;
+        let unsynced = self.unsynced()?;
+        let dir = self.factory.dir.clone();
+        self.must(unsynced.sync(), "sync", &dir)?;
+        self.mark_synced(&unsynced);
+        if let Some(tail) = &self.tail {
+            // Derived: without it the next start walks this segment's headers.
+            let _ = tail.segment.save_index();
+        }
+        Ok(self.end_offset())
+    }
+
+    /// Passes a result on, and poisons if it is an error.
+    pub(super) fn must<T>(
+        &self,
+        result: std::io::Result<T>,
+        action: &'static str,
+        path: &Path,
+    ) -> Result<T, LogError> {
+        if result.is_err() {
+            self.poison();
+        }
+        result.map_err(LogError::io(action, path))
+    }
+
+    fn check_alive(&self) -> Result<(), LogError> {
+        if self.is_poisoned() { Err(LogError::Poisoned) } else { Ok(()) }
+    }
+
+    fn check_batches(&self, batches: &[ValidBatch]) -> Result<(), LogError> {
+        let segment_bytes = self.config.segment_bytes;
+        let mut expected = self.end_offset();
+        for batch in batches {
+            let (got, size_bytes) = (batch.header().base_offset, batch.size_bytes());
+            if got != expected {
+                return Err(LogError::NotConsecutive { expected, got });
+            }
+            if size_bytes > segment_bytes {
+                return Err(LogError::OverSegment { size_bytes, segment_bytes });
+            }
+            expected = batch.header().next_offset();
+        }
+        Ok(())
+    }
+
+    /// Goes on with the last segment, if there is one.
+    fn open_tail(&mut self) -> Result<(), LogError> {
+        let segments = self.shared.segments.load_full();
+        let Some(last) = segments.last() else { return Ok(()) };
+        let (size_bytes, first_timestamp, created) =
+            last.index(|index| (index.size_bytes, index.first_timestamp, index.last_append))?;
+        // It is about to be outdated; a start after a crash must not find it.
+        last.remove_index().map_err(LogError::io("remove the index of", &last.path))?;
+        self.tail = Some(Tail { segment: Arc::clone(last), size_bytes, first_timestamp, created });
+        Ok(())
+    }
+
+    /// Writes the batches where they belong; nothing is visible yet.
+    fn write<'a>(
+        &mut self,
+        batches: &'a [ValidBatch],
+        now: Timestamp,
+    ) -> Result<(Vec<Written<'a>>, Option<Offset>), LogError> {
+        let mut written = Vec::with_capacity(1);
+        let mut rolled_to = None;
+        let mut rest = batches;
+        while let Some(first) = rest.first() {
+            let mut tail = match self.tail.clone() {
+                Some(tail) if !self.must_roll(&tail, first.header(), now) => tail,
+                _ => {
+                    rolled_to = Some(first.header().base_offset);
+                    self.begin_segment(first.header().base_offset, now)?
+                }
+            };
+            let start = tail.size_bytes;
+            let mut taken = 0;
+            for batch in rest {
+                if taken > 0 && self.must_roll(&tail, batch.header(), now) {
+                    break;
+                }
+                tail.size_bytes = tail.size_bytes.saturating_add(batch.size_bytes());
+                tail.first_timestamp.get_or_insert(batch.header().max_timestamp);
+                taken += 1;
+            }
+            let (group, left) = rest.split_at_checked(taken).unwrap_or((rest, &[]));
+            let slices: Vec<IoSlice<'_>> =
+                group.iter().flat_map(|batch| batch.slices().map(IoSlice::new)).collect();
+            tail.segment
+                .file()?
+                .write_vectored_at(&slices, start)
+                .map_err(LogError::io("write", &tail.segment.path))?;
+            written.push((tail.clone(), group));
+            self.tail = Some(tail);
+            rest = left;
+        }
+        Ok((written, rolled_to))
+    }
+
+    fn begin_segment(&mut self, base: Offset, now: Timestamp) -> Result<Tail, LogError> {
+        let path = &self.factory.dir;
+        let segment =
+            self.factory.create(base, now).map_err(LogError::io("create a segment in", path))?;
+        self.names += 1;
+        let segment = Arc::new(segment);
+        Ok(Tail { segment, size_bytes: 0, first_timestamp: None, created: now })
+    }
+
+    /// Kafka's rules for beginning a new segment before `batch`.
+    fn must_roll(&self, tail: &Tail, batch: &BatchHeader, now: Timestamp) -> bool {
+        if tail.size_bytes == 0 {
+            return false;
+        }
+        // Age is told by the records' times where they have any, so that a topic that is filled
+        // with old data rolls as it did when that data was new.
+        let age = match tail.first_timestamp {
+            Some(first) if first.0 >= 0 => batch.max_timestamp.0.saturating_sub(first.0),
+            _ => now.0.saturating_sub(tail.created.0),
+        };
+        let base = tail.segment.base;
+        let segment_ms = self.config.segment_ms.saturating_sub(self.jitter_ms(base));
+        tail.size_bytes.saturating_add(batch.size_bytes()) > self.config.segment_bytes
+            || age > segment_ms
+            || batch.last_offset().0.saturating_sub(base.0) > RELATIVE_OFFSET_MAX
+    }
+
+    /// Different for each segment of each log, always the same for one.
+    fn jitter_ms(&self, base: Offset) -> i64 {
+        let limit = self.config.segment_jitter_ms;
+        if limit <= 0 {
+            return 0;
+        }
+        let name = crc32c::crc32c(self.factory.dir.as_os_str().as_encoded_bytes());
+        i64::from(crc32c::crc32c_append(name, &base.0.to_be_bytes())) % limit
+    }
+
+    /// Makes what was written visible, the log end last.
+    fn publish(&mut self, written: &[Written<'_>], now: Timestamp) {
+        let Some((_, newest)) = written.last() else { return };
+        let Some(last) = newest.last() else { return };
+        let known = self.shared.segments.load_full();
+        let is_new = |tail: &Tail| known.last().is_none_or(|last| last.base < tail.segment.base);
+        for (tail, group) in written {
+            tail.segment.publish(group.iter().map(ValidBatch::header), now);
+            self.note_epochs(group);
+        }
+        let new: Vec<_> =
+            written.iter().map(|(tail, _)| tail).filter(|tail| is_new(tail)).collect();
+        if !new.is_empty() {
+            let mut segments = known.to_vec();
+            segments.extend(new.iter().map(|tail| Arc::clone(&tail.segment)));
+            for sealed in segments.iter().rev().skip(1).take(new.len()) {
+                let _ = sealed.save_index(); // Derived.
+            }
+            self.shared.segments.store(Arc::new(segments));
+        }
+        self.shared.end.store(last.header().next_offset().0, Ordering::Release);
+    }
+
+    fn note_epochs(&mut self, batches: &[ValidBatch]) {
+        let Some(newest) = batches.iter().map(|batch| batch.header().leader_epoch).max() else {
+            return;
+        };
+        let epochs = self.shared.epochs.read().unwrap_or_else(PoisonError::into_inner);
+        if epochs.latest() >= Some(newest) {
+            return;
+        }
+        drop(epochs);
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        for batch in batches {
+            self.epochs_changed |=
+                epochs.note(batch.header().leader_epoch, batch.header().base_offset);
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn start(&self) -> Offset {
+        Offset(self.start.load(Ordering::Acquire))
+    }
+
+    pub(super) fn end(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+}

@@ -1,0 +1,43 @@
+//! The log of one partition: a folder of segments, each a run of record batches exactly as Kafka
+//! stores them (`kafka-dump-log` reads them). It knows offsets, times and epochs, but neither the
+//! topic's name nor what the records mean.
+//!
+//! [`Log`] is the one writer. [`LogReader`]s, any number, read beside it without its lock: they see
+//! an immutable list of segments and an end that only rises once what lies before it can be read.
+//!
+//! Invariants:
+//! * log start offset <= log end offset; offsets are never given twice.
+//! * What is visible to a reader is a whole batch whose CRC was right when it was written.
+//! * After a write, sync, truncation or rename has failed, nothing is written any more until the
+//!   log is opened anew; a failed sync is never tried again.
+//! * Opening cuts off a torn tail and says so; anything else that is wrong is an error, and the
+//!   files stay as they are.
+//!
+//! Everything but the `.log` files and [`layout::START_OFFSET`] is derived and may be deleted.
+#![deny(clippy::indexing_slicing)]
+
+mod config;
+mod epochs;
+mod error;
+pub mod fs;
+mod index;
+pub mod layout;
+#[expect(clippy::module_inception, reason = "the room's main type has the room's name")]
+mod log;
+mod read;
+mod recovery;
+mod scan;
+mod segment;
+mod start_offset;
+mod sync;
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test that fails may panic")]
+mod tests;
+
+pub use config::{Checkpoint, LogConfig};
+pub use epochs::{EpochCache, EpochEnd};
+pub use error::{Damage, LogError, ReadError};
+pub use log::{Appended, Log};
+pub use read::{BatchIter, LogRange, LogReader};
+pub use recovery::Recovery;
+pub use sync::Unsynced;

@@ -1,0 +1,226 @@
+//! One file of batches and what is known of it. File and index are opened when first needed, so
+//! that ten thousand quiet partitions cost neither descriptors nor reads at start.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use super::error::{Damage, SegmentError};
+use super::fs::{File, Fs, OpenMode};
+use super::index::Index;
+use super::layout::{index_file, segment_file};
+use super::scan::{HeaderScan, ScanError};
+use crate::records::{BatchHeader, ValidBatch};
+use crate::types::{Offset, Timestamp};
+
+/// The largest sidecar: an entry for each 61 bytes of the largest segment would not reach it.
+const SIDECAR_LEN_MAX: u64 = 1 << 30;
+
+/// See the module. Shared by the writer and all readers.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) base: Offset,
+    pub(crate) path: PathBuf,
+    fs: Arc<dyn Fs>,
+    file: OnceLock<Arc<dyn File>>,
+    size_bytes: AtomicU64,
+    /// `None` until someone needs it.
+    index: RwLock<Option<Index>>,
+    index_interval_bytes: u32,
+    /// Whether compaction may have taken offsets out.
+    has_gaps: bool,
+    /// When this process first saw it.
+    seen: Timestamp,
+}
+
+/// What all segments of a log have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct SegmentFactory {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) index_interval_bytes: u32,
+    /// Whether compaction may have taken offsets out.
+    pub(crate) has_gaps: bool,
+}
+
+impl SegmentFactory {
+    /// A segment whose file exists with `size_bytes`.
+    pub(crate) fn existing(&self, base: Offset, size_bytes: u64, now: Timestamp) -> Segment {
+        Segment {
+            base,
+            path: self.dir.join(segment_file(base)),
+            fs: Arc::clone(&self.fs),
+            file: OnceLock::new(),
+            size_bytes: AtomicU64::new(size_bytes),
+            index: RwLock::new(None),
+            index_interval_bytes: self.index_interval_bytes,
+            has_gaps: self.has_gaps,
+            seen: now,
+        }
+    }
+
+    /// Makes the file of a new segment; its name is not durable yet.
+    pub(crate) fn create(&self, base: Offset, now: Timestamp) -> io::Result<Segment> {
+        let segment = self.existing(base, 0, now);
+        let file = self.fs.open(&segment.path, OpenMode::CreateNew)?;
+        segment.set_index(Index::new(base, now));
+        Ok(Segment { file: OnceLock::from(file), ..segment })
+    }
+}
+
+impl Segment {
+    /// The open file.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>, SegmentError> {
+        if let Some(file) = self.file.get() {
+            return Ok(Arc::clone(file));
+        }
+        let opened =
+            self.fs.open(&self.path, OpenMode::ReadWrite).map_err(|error| self.io(error))?;
+        Ok(Arc::clone(self.file.get_or_init(|| opened)))
+    }
+
+    /// Bytes that readers may read.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Asks the index, which is loaded or made anew first if it has to be.
+    pub(crate) fn index<R>(&self, ask: impl FnOnce(&Index) -> R) -> Result<R, SegmentError> {
+        if let Some(index) = &*self.index.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(ask(index));
+        }
+        let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = &*slot {
+            return Ok(ask(index));
+        }
+        let index = match self.load_index() {
+            Some(index) => index,
+            None => self.scan_index()?,
+        };
+        Ok(ask(slot.insert(index)))
+    }
+
+    /// Makes appended batches visible in the index; the caller moves the log end afterwards.
+    pub(crate) fn publish<'a>(
+        &self,
+        batches: impl Iterator<Item = &'a BatchHeader>,
+        now: Timestamp,
+    ) {
+        let mut slot = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        let index = slot.get_or_insert_with(|| Index::new(self.base, now));
+        batches.for_each(|batch| index.push(batch, self.index_interval_bytes));
+        index.last_append = now;
+        self.size_bytes.store(index.size_bytes, Ordering::Release);
+    }
+
+    /// When this process first saw it.
+    pub(crate) fn seen(&self) -> Timestamp {
+        self.seen
+    }
+
+    /// Takes note that the file was cut off behind a batch.
+    pub(crate) fn shorten(&self, size_bytes: u64) -> Result<(), SegmentError> {
+        self.size_bytes.store(size_bytes, Ordering::Release);
+        let index = self.scan_index()?;
+        self.set_index(index);
+        Ok(())
+    }
+
+    pub(crate) fn set_index(&self, index: Index) {
+        self.size_bytes.store(index.size_bytes, Ordering::Release);
+        *self.index.write().unwrap_or_else(PoisonError::into_inner) = Some(index);
+    }
+
+    /// Writes the sidecar. It is derived and checked when read, so it is not synced.
+    pub(crate) fn save_index(&self) -> io::Result<()> {
+        let guard = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(index) = &*guard else { return Ok(()) };
+        self.remove_index()?;
+        let file = self.fs.open(&self.index_path(), OpenMode::CreateNew)?;
+        file.write_vectored_at(&[io::IoSlice::new(&index.encode())], 0)
+    }
+
+    /// Removes the sidecar if there is one.
+    pub(crate) fn remove_index(&self) -> io::Result<()> {
+        let path = self.index_path();
+        if self.fs.exists(&path) { self.fs.remove_file(&path) } else { Ok(()) }
+    }
+
+    /// Walks the headers from `position` on.
+    pub(crate) fn walk<'a>(&self, file: &'a dyn File, position: u64) -> HeaderScan<'a> {
+        HeaderScan::new(file, position, self.size_bytes())
+    }
+
+    /// Reads the batch at `position` and checks it.
+    pub(crate) fn batch(
+        &self,
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<ValidBatch, SegmentError> {
+        let length = usize::try_from(header.size_bytes())
+            .map_err(|error| self.damage(position, header.base_offset, error.to_string()))?;
+        let mut bytes = vec![0; length];
+        self.file()?.read_exact_at(&mut bytes, position).map_err(|error| self.io(error))?;
+        ValidBatch::parse_stored(Bytes::from(bytes))
+            .map_err(|error| self.damage(position, header.base_offset, error.to_string()))
+    }
+
+    /// Whether a stored batch may come where `expected` is the next offset. The base offset is not
+    /// under the CRC: that it goes on from the batch before is all there is to check it by.
+    pub(crate) fn check_follows(
+        &self,
+        header: &BatchHeader,
+        expected: Offset,
+    ) -> Result<(), String> {
+        let base = header.base_offset;
+        if base < expected || (base > expected && !self.has_gaps) {
+            return Err(format!("batch at offset {base} does not follow"));
+        }
+        if header.last_offset_delta < 0 || header.record_count < 0 {
+            return Err(format!("batch at offset {base} counts below 0"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn scan_error(&self, error: ScanError, expected: Offset) -> SegmentError {
+        match error {
+            ScanError::Io(error) => self.io(error),
+            ScanError::Bad { position, reason } => self.damage(position, expected, reason),
+        }
+    }
+
+    pub(crate) fn io(&self, source: io::Error) -> SegmentError {
+        SegmentError::Io { path: self.path.clone(), source }
+    }
+
+    pub(crate) fn damage(&self, position: u64, offset: Offset, reason: String) -> SegmentError {
+        SegmentError::Damaged(Damage { file: self.path.clone(), position, offset, reason })
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(index_file(self.base))
+    }
+
+    /// The sidecar, if it can be trusted.
+    fn load_index(&self) -> Option<Index> {
+        let bytes = self.fs.read(&self.index_path(), SIDECAR_LEN_MAX).ok()?;
+        Index::decode(&bytes, self.base, self.size_bytes())
+    }
+
+    fn scan_index(&self) -> Result<Index, SegmentError> {
+        let mut index = Index::new(self.base, self.seen);
+        let file = self.file()?;
+        let mut walk = self.walk(&*file, 0);
+        while let Some((position, header)) =
+            walk.next().map_err(|error| self.scan_error(error, index.next))?
+        {
+            self.check_follows(&header, index.next)
+                .map_err(|reason| self.damage(position, index.next, reason))?;
+            index.push(&header, self.index_interval_bytes);
+        }
+        Ok(index)
+    }
+}

@@ -1,0 +1,229 @@
+//! Appending, reading, rolling, closing and opening again.
+
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use super::super::fs::{FaultyFs, MemoryFs, RealFs};
+use super::*;
+
+/// Runs `test` on each kind of file system.
+fn on_each(test: impl Fn(&Arc<dyn Fs>, PathBuf)) {
+    let scratch = tempfile::tempdir().unwrap();
+    let real: Arc<dyn Fs> = Arc::new(RealFs);
+    test(&real, scratch.path().join("topic-0"));
+    let memory: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    test(&memory, dir());
+    let faulty: Arc<dyn Fs> = Arc::new(FaultyFs::new());
+    test(&faulty, dir());
+}
+
+#[test]
+fn what_was_appended_is_read_after_every_kind_of_stop() {
+    on_each(|fs, dir| {
+        let open =
+            |checkpoint| Log::open(Arc::clone(fs), dir.clone(), config(), checkpoint, NOW).unwrap();
+        let (mut log, _) = open(Checkpoint::default());
+        assert_eq!(read_all(&log.reader()), [0i64; 0]);
+        for count in 1..150 {
+            append(&mut log, count % 5 + 1);
+        }
+        let all: Vec<i64> = (0..log.end_offset().0).collect();
+        assert!(log.shared.segments.load().len() > 3);
+        assert_eq!(read_all(&log.reader()), all);
+        let end = log.close().unwrap();
+        let (log, recovery) =
+            open(Checkpoint { log_start: Offset(0), durable_up_to: end, clean: true });
+        assert_eq!((log.end_offset(), recovery), (end, Recovery::default()));
+        assert_eq!(read_all(&log.reader()), all);
+        drop(log); // As after kill -9.
+        let (mut log, recovery) = open(Checkpoint { durable_up_to: end, ..Checkpoint::default() });
+        assert_eq!(log.end_offset(), end);
+        assert_eq!(recovery.truncated_bytes, 0);
+        append(&mut log, 3);
+        assert_eq!(read_all(&log.reader()).len(), all.len() + 3);
+    });
+}
+
+#[test]
+fn a_read_gives_whole_batches_within_its_limits() {
+    on_each(|fs, dir| {
+        let mut config = config();
+        config.segment_bytes = 1 << 20;
+        let (mut log, _) =
+            Log::open(Arc::clone(fs), dir, config, Checkpoint::default(), NOW).unwrap();
+        for _ in 0..50 {
+            append(&mut log, 2);
+        }
+        let reader = log.reader();
+        let size = reader.read(Offset(0), Offset(2), 1 << 20, false).unwrap().unwrap().len;
+        for from in 0..100 {
+            for up_to in from..=100 {
+                for batches in [0, 1, 3, 200] {
+                    let max_bytes = batches * size + 5;
+                    let range = reader.read(Offset(from), Offset(up_to), max_bytes, false).unwrap();
+                    let first = from / 2;
+                    let fit =
+                        (up_to / 2 - first).min(i64::try_from(batches + batches / 40).unwrap());
+                    let got = range.map(|range| (range.base_offset.0, range.next.0));
+                    if got.is_none() {
+                        assert!(fit <= 0 || batches == 0, "{from} {up_to} {batches}");
+                        continue;
+                    }
+                    let (base, next) = got.unwrap();
+                    assert_eq!(base, first * 2);
+                    assert!(next <= up_to, "{from} {up_to} {batches}");
+                }
+            }
+        }
+        let one = reader.read(Offset(7), Offset(100), 1, true).unwrap().unwrap();
+        assert_eq!(
+            (one.base_offset, one.next, one.len),
+            (Offset(6), Offset(8), one.read().unwrap().len() as u64)
+        );
+        assert!(reader.read(Offset(7), Offset(100), 1, false).unwrap().is_none());
+        assert!(reader.read(Offset(100), Offset(100), 1 << 20, true).unwrap().is_none());
+        let beyond = reader.read(Offset(101), Offset(200), 1 << 20, true);
+        assert!(matches!(beyond, Err(ReadError::OutOfRange { .. })));
+    });
+}
+
+#[test]
+fn every_limit_gives_as_many_batches_as_fit() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    for _ in 0..20 {
+        append(&mut log, 1);
+    }
+    let reader = log.reader();
+    let mut ends = vec![0];
+    for batch in reader.batches(Offset(0)) {
+        ends.push(ends.last().unwrap() + batch.unwrap().size_bytes());
+    }
+    for from in 0..20 {
+        for max_bytes in 0..*ends.last().unwrap() {
+            let fit = ends.iter().filter(|end| **end <= ends[from] + max_bytes).count() - 1;
+            let got = reader.read(Offset(from as i64), Offset(20), max_bytes, false).unwrap();
+            let next = got.map_or(from, |range| usize::try_from(range.next.0).unwrap());
+            assert_eq!(next, fit.max(from), "from {from} max {max_bytes}");
+        }
+    }
+}
+
+#[test]
+fn batches_of_one_append_lie_in_order_over_several_segments() {
+    on_each(|fs, dir| {
+        let (mut log, _) =
+            Log::open(Arc::clone(fs), dir, config(), Checkpoint::default(), NOW).unwrap();
+        let batches: Vec<ValidBatch> = (0..200).map(|i| batch_at(Offset(i * 2), 2, NOW)).collect();
+        let appended = log.append(&batches, NOW).unwrap();
+        assert!(appended.rolled_to > Some(Offset(0)));
+        assert_eq!(read_all(&log.reader()), (0..400).collect::<Vec<i64>>());
+        for segment in log.shared.segments.load().iter() {
+            assert!(segment.size_bytes() <= 4096);
+        }
+        let gap = log.append(&[batch_at(Offset(401), 1, NOW)], NOW);
+        assert!(matches!(gap, Err(LogError::NotConsecutive { .. })));
+        append(&mut log, 1);
+    });
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_is_refused_and_harms_nothing() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let refused = log.append(&[batch_at(Offset(0), 1000, NOW)], NOW);
+    assert!(matches!(refused, Err(LogError::OverSegment { segment_bytes: 4096, .. })));
+    append(&mut log, 1);
+}
+
+#[test]
+fn a_segment_ends_once_its_records_span_segment_ms() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let week = config().segment_ms;
+    let mut at = |timestamp, now| {
+        let batch = batch_at(log.end_offset(), 1, timestamp);
+        log.append(&[batch], now).unwrap().rolled_to
+    };
+    assert_eq!(at(NOW, NOW), Some(Offset(0)));
+    assert_eq!(at(NOW.plus_ms(week), NOW), None);
+    assert_eq!(at(NOW.plus_ms(week + 1), NOW), Some(Offset(2)));
+    assert_eq!(at(NOW, NOW.plus_ms(week * 5)), None); // Told by the records, not by the clock.
+}
+
+#[test]
+fn records_without_time_roll_by_the_clock() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let week = config().segment_ms;
+    for (now, rolled) in [(0, Some(0)), (week, None), (week + 1, Some(2))] {
+        let batch = batch_at(log.end_offset(), 1, Timestamp(-1));
+        let appended = log.append(&[batch], NOW.plus_ms(now)).unwrap();
+        assert_eq!(appended.rolled_to, rolled.map(Offset));
+    }
+}
+
+#[test]
+fn a_reader_sees_what_is_appended_after_it_was_made() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let reader = log.reader();
+    append(&mut log, 4);
+    assert_eq!(reader.end_offset(), Offset(4));
+    assert_eq!(read_all(&reader), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_range_in_memory_has_a_descriptor_to_send_from() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    append(&mut log, 4);
+    let range = log.reader().read(Offset(0), Offset(4), 1 << 20, true).unwrap().unwrap();
+    let owned = range.file.as_fd().unwrap().as_fd().try_clone_to_owned().unwrap();
+    let mut bytes = Vec::new();
+    std::fs::File::from(owned).read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, range.read().unwrap());
+}
+
+#[test]
+fn what_is_marked_synced_is_not_asked_for_again() {
+    let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    for _ in 0..100 {
+        append(&mut log, 2);
+    }
+    let unsynced = log.unsynced().unwrap();
+    assert!(unsynced.files.len() > 1 && unsynced.dirs.len() == 2);
+    append(&mut log, 2);
+    unsynced.sync().unwrap();
+    log.mark_synced(&unsynced);
+    assert_eq!(log.synced_end(), Offset(200));
+    let unsynced = log.unsynced().unwrap();
+    assert_eq!((unsynced.files.len(), unsynced.end), (1, Offset(202)));
+    sync(&mut log);
+    assert!(log.unsynced().unwrap().is_empty());
+}
+
+#[test]
+fn an_epoch_begins_with_its_first_batch() {
+    on_each(|fs, dir| {
+        let open = |checkpoint| {
+            Log::open(Arc::clone(fs), dir.clone(), config(), checkpoint, NOW).unwrap().0
+        };
+        let mut log = open(Checkpoint::default());
+        for epoch in [0, 0, 3, 3, 7] {
+            let mut batch = batch_at(log.end_offset(), 2, NOW);
+            batch.assign(log.end_offset(), LeaderEpoch(epoch));
+            log.append(&[batch], NOW).unwrap();
+        }
+        let entries = [(0, 0), (3, 4), (7, 8)].map(|(e, o)| (LeaderEpoch(e), Offset(o)));
+        assert_eq!(log.epochs().entries(), entries);
+        // From the headers, as no file was written.
+        assert_eq!(open(Checkpoint::default()).epochs().entries(), entries);
+        let end = log.close().unwrap();
+        let log = open(Checkpoint { durable_up_to: end, clean: true, ..Checkpoint::default() });
+        assert_eq!(log.epochs().entries(), entries);
+        let ended = log.reader().epoch_end(LeaderEpoch(4), LeaderEpoch(9)).unwrap();
+        assert_eq!((ended.epoch, ended.end), (LeaderEpoch(3), Offset(8)));
+    });
+}
