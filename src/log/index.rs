@@ -94,6 +94,11 @@ impl Index {
         self.before(|entry| i64::from(entry.relative_offset) <= relative)
     }
 
+    /// Position and offset of a batch before which every timestamp is below `timestamp`.
+    pub(crate) fn floor_timestamp(&self, timestamp: Timestamp) -> (u64, Offset) {
+        self.before(|entry| entry.max_before < timestamp)
+    }
+
     /// The last indexed batch that begins at or before `position` and at or before `up_to`.
     pub(crate) fn last_start(&self, position: u64, up_to: Offset) -> (u64, Offset) {
         let relative = up_to.0.saturating_sub(self.base.0);

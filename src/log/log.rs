@@ -14,6 +14,7 @@ use super::fs::Fs;
 use super::layout::COMPACTED;
 use super::read::LogReader;
 use super::recovery::{self, Recovery};
+use super::retention::DeletedFile;
 use super::segment::{Segment, SegmentFactory};
 use super::start_offset;
 use super::sync::Unsynced;
@@ -38,7 +39,9 @@ pub struct Log {
     names_synced: u64,
     /// The folder's own name, until it is durable.
     new_folder_in: Option<PathBuf>,
-    epochs_changed: bool,
+    pub(super) epochs_changed: bool,
+    /// Oldest first.
+    pub(super) deleted: Vec<DeletedFile>,
 }
 
 /// What writer and readers share.
@@ -101,6 +104,7 @@ impl Log {
             names_synced: 0,
             new_folder_in: parent,
             epochs_changed: !checkpoint.clean,
+            deleted: Vec::new(),
             shared: Arc::new(Shared {
                 segments: ArcSwap::from_pointee(loaded.segments),
                 start: AtomicI64::new(loaded.start.0),
@@ -243,7 +247,6 @@ impl Log {
         self.must(start_offset::write(&*self.factory.fs, &dir, start), "write start of", &dir)?;
         self.shared.start.store(start.0, Ordering::Release);
         self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).cut_start(start);
-        self.epochs_changed = true;
         Ok(())
     }
 
@@ -276,6 +279,11 @@ impl Log {
             self.poison();
         }
         result.map_err(LogError::io(action, path))
+    }
+
+    /// The next append begins a segment.
+    pub(super) fn forget_tail(&mut self) {
+        self.tail = None;
     }
 
     fn check_alive(&self) -> Result<(), LogError> {

@@ -26,6 +26,7 @@ pub mod layout;
 mod log;
 mod read;
 mod recovery;
+mod retention;
 mod scan;
 mod segment;
 mod start_offset;
@@ -33,6 +34,7 @@ mod sync;
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, reason = "a test that fails may panic")]
 mod tests;
+mod times;
 
 pub use config::{Checkpoint, LogConfig};
 pub use epochs::{EpochCache, EpochEnd};
@@ -40,4 +42,6 @@ pub use error::{Damage, LogError, ReadError};
 pub use log::{Appended, Log};
 pub use read::{BatchIter, LogRange, LogReader};
 pub use recovery::Recovery;
+pub use retention::Deleted;
 pub use sync::Unsynced;
+pub use times::TimedOffset;

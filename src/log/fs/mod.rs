@@ -5,6 +5,7 @@
 //! no call syncs by itself but [`Fs::atomic_write`].
 
 mod faulty;
+mod lock;
 mod memory;
 mod real;
 
@@ -15,6 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use faulty::{Crash, Fault, FaultKind, FaultyFs, Op};
+pub use lock::{DataLock, LockError};
 pub use memory::MemoryFs;
 pub use real::RealFs;
 
