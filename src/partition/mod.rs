@@ -1,0 +1,25 @@
+//! One partition: its log, what its producers wrote last, how far consumers may read, and who waits
+//! for more.
+//!
+//! Invariants: log start ≤ high watermark ≤ log end; offsets are given under the partition's lock
+//! and never twice; under `ottla.durability=fsync` the high watermark never passes what is on disk.
+//! Deliberately not here: topic names' meaning, groups, wire types.
+
+mod admission;
+mod flusher;
+mod journal;
+#[expect(clippy::module_inception, reason = "the room is named after its main object")]
+mod partition;
+mod producers;
+mod registry;
+mod waiters;
+
+pub use flusher::{Flusher, Rounds};
+pub use journal::{Journal, JournalError, JournalRecord};
+pub use partition::{
+    AppendError, Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName,
+    ReadError, RecordError, Watermarks,
+};
+pub use producers::{Checked, ProducerError, Producers};
+pub use registry::{Registry, Topic};
+pub use waiters::{Waiters, Wake};

@@ -1,0 +1,580 @@
+//! The partition itself: checks a produced batch, appends it, and moves the watermarks.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+use super::producers::{Checked, ProducerError, Producers};
+use super::waiters::{Waiters, Wake};
+use super::{Flusher, admission, producers};
+use crate::config::value::Durability;
+use crate::log::{Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
+use crate::records::{BatchError, BuildError, Compression, ValidBatch};
+use crate::types::{LeaderEpoch, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId};
+
+/// The settings of a topic as a partition needs them.
+#[derive(Clone, Debug)]
+pub struct PartitionConfig {
+    /// Segments and retention.
+    pub log: LogConfig,
+    /// Whether records need a key (cleanup.policy has compact).
+    pub compact: bool,
+    /// Largest batch taken, in bytes as stored.
+    pub max_message_bytes: u64,
+    /// Stamp batches with the time of the append (message.timestamp.type=LogAppendTime).
+    pub log_append_time: bool,
+    /// Oldest timestamp taken, ms before now.
+    pub timestamp_before_max_ms: i64,
+    /// Newest timestamp taken, ms after now.
+    pub timestamp_after_max_ms: i64,
+    /// Codec that stored batches must have; `None` keeps the producer's.
+    pub compression: Option<Compression>,
+}
+
+/// What is the same for every partition of a broker.
+#[derive(Clone, Debug)]
+pub struct PartitionContext {
+    /// What an acknowledgement means here.
+    pub durability: Durability,
+    /// The thread that syncs.
+    pub flusher: Flusher,
+    /// Turns true while the disk is so full that only the broker itself may write.
+    pub disk_full: Arc<AtomicBool>,
+    /// Producer ids with live state per partition.
+    pub producer_ids_max: usize,
+}
+
+/// A batch that was stored, or was stored before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// One past its last record: durable and visible once the high watermark is here.
+    pub end: Offset,
+    /// The time stamped on it, under LogAppendTime; of a repeat, its stored batch's time.
+    pub log_append_time: Option<Timestamp>,
+    /// The first readable offset.
+    pub log_start_offset: Offset,
+}
+
+/// A record that a rule refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordError {
+    /// Its index in the batch.
+    pub index: i32,
+    /// Why.
+    pub message: String,
+}
+
+/// Why a produced batch is not stored. Nothing of it is.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Its bytes are not one sound batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Kafka's MESSAGE_TOO_LARGE.
+    #[error("batch of {size} bytes, the topic takes {max} (max.message.bytes)")]
+    TooLarge {
+        /// Its size in bytes.
+        size: u64,
+        /// The topic's limit in bytes.
+        max: u64,
+    },
+    /// Kafka's RECORD_LIST_TOO_LARGE.
+    #[error("batch of {size} bytes, a segment holds {max} (segment.bytes)")]
+    LargerThanSegment {
+        /// Its size in bytes.
+        size: u64,
+        /// The segment size in bytes.
+        max: u64,
+    },
+    /// Kafka's INVALID_TIMESTAMP: some record's time is too far from now.
+    #[error("{} records have a timestamp out of bounds", .0.len())]
+    InvalidTimestamp(Vec<RecordError>),
+    /// Kafka's INVALID_RECORD: a record without key in a compacted topic.
+    #[error("{} records have no key, which a compacted topic needs", .0.len())]
+    InvalidRecord(Vec<RecordError>),
+    /// The broker's own records do not fit into one batch.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The producer's epoch or sequence does not fit.
+    #[error(transparent)]
+    Producer(#[from] ProducerError),
+    /// Kafka's KAFKA_STORAGE_ERROR.
+    #[error("the partition is offline: {0}")]
+    Storage(String),
+    /// Kafka's KAFKA_STORAGE_ERROR, until there is room again.
+    #[error("the disk is full: less than min.free.bytes is left; delete topics or records")]
+    DiskFull,
+}
+
+/// Which records a read may return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    ReadUncommitted,
+    /// Up to the last stable offset.
+    ReadCommitted,
+}
+
+/// The offsets that every read is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// First readable offset.
+    pub log_start: Offset,
+    /// End of what read_committed may read.
+    pub last_stable: Offset,
+    /// End of what consumers may read.
+    pub high_watermark: Offset,
+    /// Next offset to be written.
+    pub log_end: Offset,
+}
+
+/// Why a partition cannot be read at an offset.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Kafka's OFFSET_OUT_OF_RANGE.
+    #[error("offset {asked} is outside {start} to {end}")]
+    OutOfRange {
+        /// What was asked for.
+        asked: Offset,
+        /// First readable offset.
+        start: Offset,
+        /// Next offset to be written.
+        end: Offset,
+    },
+    /// Kafka's KAFKA_STORAGE_ERROR.
+    #[error("the partition is offline: {0}")]
+    Storage(String),
+}
+
+/// One partition of one topic, led by this node.
+#[derive(Debug)]
+pub struct Partition {
+    /// The topic's identity.
+    pub topic_id: TopicId,
+    /// The topic's label.
+    pub topic: Arc<str>,
+    /// This partition's number.
+    pub index: PartitionIndex,
+    /// Counts its leaderships.
+    pub leader_epoch: LeaderEpoch,
+    leader: NodeId,
+    context: PartitionContext,
+    config: ArcSwap<PartitionConfig>,
+    writer: Mutex<Writer>,
+    /// `None` where the log could not be opened.
+    reader: Option<LogReader>,
+    log_start: AtomicI64,
+    log_end: AtomicI64,
+    high_watermark: AtomicI64,
+    durable_end: AtomicI64,
+    queued: AtomicBool,
+    offline: AtomicBool,
+    waiters: Waiters,
+}
+
+#[derive(Debug)]
+struct Writer {
+    /// Taken out when the partition is closed; `broken` says so then.
+    log: Option<Log>,
+    producers: Producers,
+    /// Why nothing is written any more.
+    broken: Option<String>,
+}
+
+/// Names a partition when it is opened.
+#[derive(Clone, Debug)]
+pub struct PartitionName {
+    /// The topic's identity.
+    pub topic_id: TopicId,
+    /// The topic's label.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub index: PartitionIndex,
+    /// The node that leads it.
+    pub leader: NodeId,
+    /// Counts its leaderships.
+    pub leader_epoch: LeaderEpoch,
+}
+
+impl Partition {
+    /// Takes a log that was opened (and recovered) and learns what its producers wrote last. What is
+    /// not known to be on disk becomes visible with the next sync: see [`Partition::request_sync`].
+    pub fn open(
+        name: PartitionName,
+        log: Log,
+        config: PartitionConfig,
+        context: PartitionContext,
+    ) -> Result<Arc<Self>, crate::log::ReadError> {
+        let reader = log.reader();
+        let mut producers = Producers::new(context.producer_ids_max);
+        producers::rebuild(&mut producers, &reader, log.start_offset())?;
+        let ends = (log.start_offset(), log.end_offset(), log.synced_end());
+        let writer = Writer { log: Some(log), producers, broken: None };
+        Ok(Self::assemble(name, config, context, writer, Some(reader), ends))
+    }
+
+    /// A partition whose log could not be opened: every call answers with `reason`.
+    pub fn offline(
+        name: PartitionName,
+        config: PartitionConfig,
+        context: PartitionContext,
+        reason: String,
+    ) -> Arc<Self> {
+        let producers = Producers::new(context.producer_ids_max);
+        let writer = Writer { log: None, producers, broken: Some(reason) };
+        let ends = (Offset(0), Offset(0), Offset(0));
+        Self::assemble(name, config, context, writer, None, ends)
+    }
+
+    fn assemble(
+        name: PartitionName,
+        config: PartitionConfig,
+        context: PartitionContext,
+        writer: Writer,
+        reader: Option<LogReader>,
+        (start, end, durable): (Offset, Offset, Offset),
+    ) -> Arc<Self> {
+        // Under fsync nobody sees what a power cut could still take back.
+        let visible = if context.durability == Durability::Fsync { durable } else { end };
+        Arc::new(Self {
+            topic_id: name.topic_id,
+            topic: name.topic,
+            index: name.index,
+            leader_epoch: name.leader_epoch,
+            leader: name.leader,
+            context,
+            config: ArcSwap::from_pointee(config),
+            offline: AtomicBool::new(reader.is_none()),
+            writer: Mutex::new(writer),
+            reader,
+            log_start: AtomicI64::new(start.0),
+            log_end: AtomicI64::new(end.0),
+            high_watermark: AtomicI64::new(visible.0),
+            durable_end: AtomicI64::new(durable.0),
+            queued: AtomicBool::new(false),
+            waiters: Waiters::default(),
+        })
+    }
+
+    /// Checks and appends what a producer sent for this partition. On `Err` nothing of it is stored.
+    /// On return the batch is in the page cache; it is on disk (under [`Durability::Fsync`]) and
+    /// visible once [`Partition::visible`] of its end returns.
+    pub fn append(self: &Arc<Self>, sent: Bytes, now: Now) -> Result<Appended, AppendError> {
+        if self.context.disk_full.load(Ordering::Relaxed) {
+            return Err(AppendError::DiskFull);
+        }
+        let config = self.config.load();
+        let batch = ValidBatch::parse_within(sent, config.max_message_bytes)?;
+        let batch = admission::admit(batch, &config, now.wall)?;
+        let (size, max) = (batch.size_bytes(), config.log.segment_bytes);
+        if size > max {
+            return Err(AppendError::LargerThanSegment { size, max });
+        }
+        self.store(batch, now, config.log_append_time)
+    }
+
+    /// Appends a batch of the broker's own making, past the rules for producers.
+    pub fn append_own(
+        self: &Arc<Self>,
+        batch: ValidBatch,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        self.store(batch, now, false)
+    }
+
+    fn store(
+        self: &Arc<Self>,
+        mut batch: ValidBatch,
+        now: Now,
+        log_append_time: bool,
+    ) -> Result<Appended, AppendError> {
+        let mut guard = self.lock();
+        let Writer { log, producers, broken } = &mut *guard;
+        let log = usable(log, broken)?;
+        let start = log.start_offset();
+        if let Checked::Duplicate { base_offset, timestamp } = producers.check(batch.header())? {
+            let end = base_offset.plus(i64::from(batch.header().last_offset_delta) + 1);
+            let log_append_time = Some(timestamp);
+            return Ok(Appended { base_offset, end, log_append_time, log_start_offset: start });
+        }
+        let base_offset = log.end_offset();
+        batch.assign(base_offset, self.leader_epoch);
+        if let Err(error) = log.append(std::slice::from_ref(&batch), now.wall) {
+            return Err(self.break_down(guard, &error.to_string()));
+        }
+        let end = log.end_offset();
+        producers.record(batch.header(), base_offset);
+        self.log_end.store(end.0, Ordering::Release);
+        drop(guard);
+        self.appended(end);
+        Ok(Appended {
+            base_offset,
+            end,
+            log_append_time: log_append_time.then_some(now.wall),
+            log_start_offset: start,
+        })
+    }
+
+    /// Makes an append visible, or asks for the sync that will.
+    fn appended(self: &Arc<Self>, end: Offset) {
+        match self.context.durability {
+            Durability::Fsync => {
+                if !self.queued.swap(true, Ordering::AcqRel) {
+                    self.context.flusher.enqueue(Arc::clone(self));
+                }
+            }
+            Durability::IntervalMs(_) | Durability::Os | Durability::Ephemeral => {
+                self.advance_high_watermark(end);
+            }
+        }
+    }
+
+    /// Asks for a sync of what is not on disk yet, whatever the durability setting.
+    pub fn request_sync(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.context.flusher.enqueue(Arc::clone(self));
+        }
+    }
+
+    /// The files to sync for everything appended up to now; `None` where there is nothing.
+    pub(super) fn begin_sync(&self) -> Option<Unsynced> {
+        self.queued.store(false, Ordering::Release);
+        let unsynced = self.lock().log.as_ref()?.unsynced().ok()?;
+        (!unsynced.is_empty()).then_some(unsynced)
+    }
+
+    /// Takes in how a sync went: on success what it covered is durable and visible, on failure the
+    /// partition is offline until restart, for the pages may be lost and a second sync would lie.
+    pub(super) fn end_sync(&self, unsynced: &Unsynced, result: std::io::Result<()>) {
+        let mut writer = self.lock();
+        match result {
+            Ok(()) => {
+                if let Some(log) = &mut writer.log {
+                    log.mark_synced(unsynced);
+                }
+                drop(writer);
+                self.durable_end.fetch_max(unsynced.end.0, Ordering::AcqRel);
+                self.advance_high_watermark(unsynced.end);
+            }
+            Err(error) => {
+                self.break_down(writer, &format!("sync failed: {error}"));
+            }
+        }
+    }
+
+    fn break_down(&self, mut writer: MutexGuard<'_, Writer>, reason: &str) -> AppendError {
+        if writer.broken.is_none() {
+            tracing::error!(topic = %self.topic, partition = %self.index, error = reason,
+                "partition offline until restart");
+            writer.broken = Some(reason.to_owned());
+            if let Some(log) = &writer.log {
+                log.poison();
+            }
+        }
+        drop(writer);
+        self.offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+        AppendError::Storage(reason.to_owned())
+    }
+
+    fn advance_high_watermark(&self, end: Offset) {
+        if self.high_watermark.fetch_max(end.0, Ordering::AcqRel) < end.0 {
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Returns once consumers may read up to `end`; under [`Durability::Fsync`] all of it is then on
+    /// disk. Errors when the partition went offline first.
+    pub async fn visible(&self, end: Offset) -> Result<(), AppendError> {
+        if self.watermarks().high_watermark >= end {
+            return Ok(());
+        }
+        let wake = Wake::new();
+        let _registration = self.waiters.register(&wake);
+        loop {
+            if self.watermarks().high_watermark >= end {
+                return Ok(());
+            }
+            if self.offline.load(Ordering::Acquire) {
+                return Err(AppendError::Storage(self.offline_reason()));
+            }
+            wake.woken().await;
+        }
+    }
+
+    /// The offsets of this moment, each at most the next.
+    pub fn watermarks(&self) -> Watermarks {
+        let log_start = Offset(self.log_start.load(Ordering::Acquire));
+        let high_watermark = Offset(self.high_watermark.load(Ordering::Acquire));
+        let log_end = Offset(self.log_end.load(Ordering::Acquire));
+        Watermarks { log_start, last_stable: high_watermark, high_watermark, log_end }
+    }
+
+    /// The node that leads it.
+    pub fn leader(&self) -> NodeId {
+        self.leader
+    }
+
+    /// Whole batches from the one that holds `from`, at most `max_bytes` of them, or one of any size
+    /// if `at_least_one`; with the offsets of the moment. Nothing lies between the last readable
+    /// offset and the log's end: that is no error.
+    pub fn read(
+        &self,
+        from: Offset,
+        max_bytes: u64,
+        at_least_one: bool,
+        isolation: Isolation,
+    ) -> Result<(Option<LogRange>, Watermarks), ReadError> {
+        if self.is_offline() {
+            return Err(ReadError::Storage(self.offline_reason()));
+        }
+        let watermarks = self.watermarks();
+        let Watermarks { log_start, last_stable, high_watermark, log_end } = watermarks;
+        if from < log_start || log_end < from {
+            return Err(ReadError::OutOfRange { asked: from, start: log_start, end: log_end });
+        }
+        let up_to = match isolation {
+            Isolation::ReadUncommitted => high_watermark,
+            Isolation::ReadCommitted => last_stable,
+        };
+        if from >= up_to {
+            return Ok((None, watermarks));
+        }
+        let range = self.reader()?.read(from, up_to, max_bytes, at_least_one);
+        Ok((range.map_err(|error| ReadError::Storage(error.to_string()))?, watermarks))
+    }
+
+    /// Where a log whose last record has `epoch`, and that goes on at `offset`, parts from this one
+    /// (KIP-595); `None` where it does not.
+    pub fn diverging(
+        &self,
+        epoch: LeaderEpoch,
+        offset: Offset,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ReadError> {
+        let (latest, end) = (self.leader_epoch, self.watermarks().log_end);
+        if epoch > latest {
+            return Err(ReadError::OutOfRange {
+                asked: offset,
+                start: self.watermarks().log_start,
+                end,
+            });
+        }
+        let (epoch_found, end_offset) = self.end_of_epoch(epoch);
+        Ok((epoch_found < epoch || end_offset < offset).then_some((epoch_found, end_offset)))
+    }
+
+    /// The largest epoch at or below `epoch` and one past its last offset (KIP-320).
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
+        let end = self.watermarks().log_end;
+        if epoch >= self.leader_epoch {
+            return (self.leader_epoch, end);
+        }
+        let found =
+            self.reader.as_ref().and_then(|reader| reader.epoch_end(epoch, self.leader_epoch));
+        match found {
+            Some(found) => (found.epoch, found.end),
+            None => (epoch, self.watermarks().log_start),
+        }
+    }
+
+    /// Reads the log without the append lock.
+    pub fn reader(&self) -> Result<&LogReader, ReadError> {
+        self.reader.as_ref().ok_or_else(|| ReadError::Storage(self.offline_reason()))
+    }
+
+    /// Why it is offline; "" while it is not.
+    pub fn offline_reason(&self) -> String {
+        self.lock().broken.clone().unwrap_or_default()
+    }
+
+    /// Bytes in all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.reader.as_ref().map_or(0, LogReader::size_bytes)
+    }
+
+    /// Who waits for this partition.
+    pub fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    /// Whether a failed write or sync has taken it offline.
+    pub fn is_offline(&self) -> bool {
+        self.offline.load(Ordering::Acquire)
+    }
+
+    /// Puts new settings in force, from the next append on.
+    pub fn set_config(&self, config: PartitionConfig) {
+        if let Some(log) = &mut self.lock().log {
+            log.set_config(config.log);
+        }
+        self.config.store(Arc::new(config));
+    }
+
+    /// Runs `step` on the log under the append lock, then publishes a start that moved. A partition
+    /// that takes no more appends still gives space back.
+    pub fn with_log<T>(
+        &self,
+        step: impl FnOnce(&mut Log) -> Result<T, LogError>,
+    ) -> Result<T, AppendError> {
+        let mut guard = self.lock();
+        let Some(log) = guard.log.as_mut() else {
+            return Err(AppendError::Storage("the log is closed".to_owned()));
+        };
+        let result = step(log);
+        self.log_start.store(log.start_offset().0, Ordering::Release);
+        result.map_err(|error| self.break_down(guard, &error.to_string()))
+    }
+
+    /// Syncs everything and closes the log: nothing is appended any more. Returns its end, which is
+    /// on disk.
+    pub fn close(&self) -> Result<Offset, AppendError> {
+        let mut writer = self.lock();
+        if let Some(reason) = &writer.broken {
+            return Err(AppendError::Storage(reason.clone()));
+        }
+        writer.broken = Some("the broker stops".to_owned());
+        let log = writer.log.take();
+        drop(writer);
+        self.offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+        let Some(log) = log else { return Ok(self.watermarks().log_end) };
+        let end = log.close().map_err(|error| AppendError::Storage(error.to_string()))?;
+        self.durable_end.store(end.0, Ordering::Release);
+        Ok(end)
+    }
+
+    /// Everything before is on disk.
+    pub fn durable_end(&self) -> Offset {
+        Offset(self.durable_end.load(Ordering::Acquire))
+    }
+
+    /// Whether records go by age, size or DeleteRecords (cleanup.policy has delete).
+    pub fn deletes(&self) -> bool {
+        self.config.load().log.delete
+    }
+
+    /// Forgets producers that have been silent for longer than `expiration_ms`.
+    pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
+        self.lock().producers.expire(now, expiration_ms);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log, if it may still be written.
+fn usable<'a>(
+    log: &'a mut Option<Log>,
+    broken: &Option<String>,
+) -> Result<&'a mut Log, AppendError> {
+    match (log, broken) {
+        (Some(log), None) => Ok(log),
+        (_, Some(reason)) => Err(AppendError::Storage(reason.clone())),
+        (None, None) => Err(AppendError::Storage("the log is closed".to_owned())),
+    }
+}
