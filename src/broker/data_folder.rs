@@ -1,0 +1,250 @@
+//! The data folder: who has it, what format it is in, and what the last run knew of its logs.
+//!
+//! | file | what |
+//! |---|---|
+//! | `.lock` | held while a process has the folder; names its pid |
+//! | `meta.properties` | cluster id, node id, format version; Kafka's name and form |
+//! | `ottla-checkpoint` | per partition the log start and how far it was synced; a CRC-32C at the end |
+//!
+//! The checkpoint may lag: it only saves work at start. After a clean stop it says so, and is put
+//! down as unclean again before anything is written.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::ids::Ids;
+use crate::log::fs::Fs;
+use crate::log::{Checkpoint, LogError};
+use crate::types::{NodeId, Offset};
+
+/// The format of data folders that this version writes.
+const FORMAT: u32 = 1;
+const META: &str = "meta.properties";
+const CHECKPOINT: &str = "ottla-checkpoint";
+/// Largest meta.properties read, in bytes.
+const META_BYTES_MAX: u64 = 64 * 1024;
+/// Largest checkpoint read, in bytes.
+const CHECKPOINT_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataFolderError {
+    /// The file system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Written by a newer ottla.
+    #[error(
+        "{} is in format {found}, this version reads up to {FORMAT}: use the newer ottla that wrote it",
+        path.display()
+    )]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// The format found.
+        found: u32,
+    },
+    /// `meta.properties` makes no sense.
+    #[error("{} is not a meta.properties of ottla: {reason}", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The folder belongs to another node.
+    #[error("{} belongs to node {found}, not {asked}: set node.id={found} or use another folder", path.display())]
+    OtherNode {
+        /// The folder.
+        path: PathBuf,
+        /// Its node.
+        found: NodeId,
+        /// The node that starts.
+        asked: NodeId,
+    },
+}
+
+/// An open data folder.
+#[derive(Debug)]
+pub(super) struct DataFolder {
+    /// Its files.
+    pub fs: Arc<dyn Fs>,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The identity of the cluster, made once.
+    pub cluster_id: String,
+    checkpoints: HashMap<String, Checkpoint>,
+}
+
+impl DataFolder {
+    /// Opens or makes the folder.
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        path: PathBuf,
+        node_id: NodeId,
+        ids: &Ids,
+    ) -> Result<Self, DataFolderError> {
+        fs.create_dir_all(&path).map_err(fault("make", &path))?;
+        let meta = path.join(META);
+        let cluster_id = if fs.exists(&meta) {
+            let bytes = fs.read(&meta, META_BYTES_MAX).map_err(fault("read", &meta))?;
+            read_meta(&path, &meta, &bytes, node_id)?
+        } else {
+            let cluster_id = crate::types::TopicId(ids.uuid()).to_string();
+            let text = format!(
+                "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\nottla.format={FORMAT}\n"
+            );
+            fs.atomic_write(&meta, text.as_bytes()).map_err(fault("write", &meta))?;
+            cluster_id
+        };
+        let file = path.join(CHECKPOINT);
+        let checkpoints = if fs.exists(&file) {
+            let bytes = fs.read(&file, CHECKPOINT_BYTES_MAX).map_err(fault("read", &file))?;
+            // One that is damaged only costs a scan: every log finds its own end again.
+            read_checkpoints(&bytes).unwrap_or_default()
+        } else {
+            HashMap::new()
+        };
+        Ok(Self { fs, path, cluster_id, checkpoints })
+    }
+
+    /// What the last run knew of the log in `folder`.
+    pub(super) fn checkpoint(&self, folder: &str) -> Checkpoint {
+        self.checkpoints.get(folder).copied().unwrap_or_default()
+    }
+
+    /// Puts down how far each log is synced; durable on return.
+    pub(super) fn write_checkpoints(
+        &self,
+        clean: Clean,
+        logs: impl Iterator<Item = (String, Offset, Offset)>,
+    ) -> Result<(), DataFolderError> {
+        let mut text = format!("ottla-checkpoint 1 {}\n", clean.word());
+        for (folder, start, durable) in logs {
+            text.push_str(&format!("{folder} {start} {durable}\n"));
+        }
+        let crc = crc32c::crc32c(text.as_bytes());
+        text.push_str(&format!("crc32c {crc:08x}\n"));
+        let file = self.path.join(CHECKPOINT);
+        self.fs.atomic_write(&file, text.as_bytes()).map_err(fault("write", &file))
+    }
+}
+
+/// Whether logs were closed before their checkpoint was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Clean {
+    /// Everything up to the durable offset is all there is.
+    Yes,
+    /// More may follow.
+    No,
+}
+
+impl Clean {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Yes => "clean",
+            Self::No => "running",
+        }
+    }
+}
+
+fn fault<'a>(
+    action: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> DataFolderError + 'a {
+    move |source| DataFolderError::Io { action, path: path.to_owned(), source }
+}
+
+fn read_meta(
+    folder: &Path,
+    file: &Path,
+    bytes: &[u8],
+    node_id: NodeId,
+) -> Result<String, DataFolderError> {
+    let not_ours = |reason: &str| DataFolderError::NotOurs {
+        path: file.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| not_ours("it is not text"))?;
+    let values: HashMap<_, _> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    let format = values.get("ottla.format").ok_or_else(|| {
+        not_ours("it has no ottla.format (a folder of Apache Kafka? use another one)")
+    })?;
+    let found = format.parse().map_err(|_| not_ours("ottla.format is no number"))?;
+    if found > FORMAT {
+        return Err(DataFolderError::NewerFormat { path: folder.to_owned(), found });
+    }
+    let node = values.get("node.id").and_then(|node| node.parse().ok());
+    let node = NodeId(node.ok_or_else(|| not_ours("it has no node.id"))?);
+    if node != node_id {
+        let path = folder.to_owned();
+        return Err(DataFolderError::OtherNode { path, found: node, asked: node_id });
+    }
+    let cluster_id = values.get("cluster.id").ok_or_else(|| not_ours("it has no cluster.id"))?;
+    Ok((*cluster_id).to_owned())
+}
+
+fn read_checkpoints(bytes: &[u8]) -> Option<HashMap<String, Checkpoint>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (body, crc) = text.trim_end().rsplit_once('\n')?;
+    let crc = u32::from_str_radix(crc.strip_prefix("crc32c ")?, 16).ok()?;
+    let body = text.get(..body.len().checked_add(1)?)?;
+    if crc != crc32c::crc32c(body.as_bytes()) {
+        return None;
+    }
+    let mut lines = body.lines();
+    let clean = match lines.next()? {
+        "ottla-checkpoint 1 clean" => true,
+        "ottla-checkpoint 1 running" => false,
+        _ => return None,
+    };
+    let mut checkpoints = HashMap::new();
+    for line in lines {
+        let mut words = line.rsplitn(3, ' ');
+        let durable_up_to = Offset(words.next()?.parse().ok()?);
+        let log_start = Offset(words.next()?.parse().ok()?);
+        let folder = words.next()?.to_owned();
+        checkpoints.insert(folder, Checkpoint { log_start, durable_up_to, clean });
+    }
+    Some(checkpoints)
+}
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data folder as a whole.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    /// The log of the metadata or of the groups: without them nothing is right.
+    #[error("{journal} cannot be opened: {error}")]
+    Journal {
+        /// Its folder.
+        journal: String,
+        /// Why.
+        error: LogError,
+    },
+    /// What a journal holds.
+    #[error("{journal} cannot be read: {reason}")]
+    Replay {
+        /// Its folder.
+        journal: String,
+        /// Why.
+        reason: String,
+    },
+    /// A thread or the runtime.
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}

@@ -1,0 +1,68 @@
+//! From what is configured to what the rooms below are told.
+
+use crate::config::broker::BrokerConfig;
+use crate::config::topic::TopicConfig;
+use crate::config::value::{CompressionType, TimestampType};
+use crate::groups::GroupConfig;
+use crate::log::LogConfig;
+use crate::partition::PartitionConfig;
+use crate::records::{Codec, Compression};
+
+/// What a partition is told of its topic's settings.
+pub(super) fn partition_config(topic: &TopicConfig) -> PartitionConfig {
+    PartitionConfig {
+        log: log_config(topic),
+        compact: topic.cleanup_policy.compacts(),
+        max_message_bytes: u64::try_from(topic.max_message_bytes).unwrap_or(0),
+        log_append_time: topic.message_timestamp_type == TimestampType::LogAppendTime,
+        timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
+        compression: compression(topic),
+    }
+}
+
+fn log_config(topic: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: u64::try_from(topic.segment_bytes).unwrap_or(0),
+        segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
+        index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        delete: topic.cleanup_policy.deletes(),
+        compact: topic.cleanup_policy.compacts(),
+        file_delete_delay_ms: topic.file_delete_delay_ms,
+    }
+}
+
+fn compression(topic: &TopicConfig) -> Option<Compression> {
+    let (codec, level) = match topic.compression_type {
+        CompressionType::Producer => return None,
+        CompressionType::Uncompressed => (Codec::None, None),
+        CompressionType::Snappy => (Codec::Snappy, None),
+        CompressionType::Gzip => {
+            (Codec::Gzip, Some(topic.compression_gzip_level).filter(|level| *level > 0))
+        }
+        CompressionType::Lz4 => (Codec::Lz4, Some(topic.compression_lz4_level)),
+        CompressionType::Zstd => (Codec::Zstd, Some(topic.compression_zstd_level)),
+    };
+    Some(Compression { codec, level })
+}
+
+/// What the group coordinator is told.
+pub(super) fn group_config(broker: &BrokerConfig) -> GroupConfig {
+    const MINUTE_MS: i64 = 60_000;
+    let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
+    let size = |value: i32| usize::try_from(value).unwrap_or(0);
+    GroupConfig {
+        min_session_timeout_ms: broker.group_min_session_timeout_ms,
+        max_session_timeout_ms: broker.group_max_session_timeout_ms,
+        initial_rebalance_delay_ms: unsigned(broker.group_initial_rebalance_delay_ms.into()),
+        group_size_max: size(broker.group_max_size),
+        group_count_max: size(broker.ottla_max_groups),
+        offsets_retention_ms: i64::from(broker.offsets_retention_minutes) * MINUTE_MS,
+        retention_check_interval_ms: unsigned(broker.offsets_retention_check_interval_ms),
+        offset_metadata_max_bytes: size(broker.offset_metadata_max_bytes),
+        ..GroupConfig::default()
+    }
+}

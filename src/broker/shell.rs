@@ -1,0 +1,146 @@
+//! The one async driver of the state machines: gives them commands and time, appends what they
+//! decide to their journal, and lets an answer go only when everything it rests on is durable.
+//!
+//! A reply carries the journal's end at the moment it was made, its own records included, and the
+//! caller waits until the journal is durable up to there. So nobody ever sees a state that a crash
+//! could take back, though the machine's own state is ahead of the disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::clock::Clock;
+use crate::machine::{Effects, Machine, Ticket};
+use crate::partition::{AppendError, Journal, JournalRecord};
+use crate::types::Offset;
+
+/// Why a command got no answer from its machine.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// What it decided could not be stored.
+    #[error("not stored: {0}")]
+    Storage(String),
+    /// The broker stops.
+    #[error("the broker stops")]
+    Stopping,
+}
+
+impl From<AppendError> for ShellError {
+    fn from(error: AppendError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+/// Drives one machine over one journal.
+pub struct Shell<M: Machine> {
+    state: Mutex<State<M>>,
+    journal: Journal,
+    encode: Encode<M::Record>,
+    clock: Clock,
+    deadline_moved: Notify,
+}
+
+struct State<M: Machine> {
+    machine: M,
+    waiting: HashMap<Ticket, oneshot::Sender<Answer<M::Reply>>>,
+    next_ticket: u64,
+}
+
+/// How a machine's record is written; an error is a fault of ours.
+pub(super) type Encode<Record> = fn(&Record) -> Result<JournalRecord, String>;
+
+/// A reply and the journal's end that it rests on, or why it could not be stored.
+type Answer<Reply> = Result<(Reply, Offset), ShellError>;
+
+impl<M: Machine> Shell<M> {
+    /// A machine that has replayed its journal already.
+    pub fn new(machine: M, journal: Journal, encode: Encode<M::Record>, clock: Clock) -> Self {
+        let state = State { machine, waiting: HashMap::new(), next_ticket: 0 };
+        Self { state: Mutex::new(state), journal, encode, clock, deadline_moved: Notify::new() }
+    }
+
+    /// Asks the machine and waits for its answer, which may take as long as the command parks, and
+    /// then until everything the answer rests on is durable. A caller that goes away leaves the
+    /// command's effects in place.
+    pub async fn call(&self, command: M::Command) -> Result<M::Reply, ShellError> {
+        let answer = self.begin(command);
+        let (reply, end) = answer.await.map_err(|_| ShellError::Stopping)??;
+        self.journal.durable(end).await?;
+        Ok(reply)
+    }
+
+    /// Looks at the machine without changing it.
+    pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).machine)
+    }
+
+    fn begin(&self, command: M::Command) -> oneshot::Receiver<Answer<M::Reply>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ticket = Ticket(state.next_ticket);
+        state.next_ticket += 1;
+        state.waiting.insert(ticket, sender);
+        let before = state.machine.next_deadline();
+        let mut effects = Effects::default();
+        state.machine.handle(self.clock.now(), ticket, command, &mut effects);
+        let moved = state.machine.next_deadline() != before;
+        self.carry_out(&mut state, effects);
+        drop(state);
+        if moved {
+            self.deadline_moved.notify_one();
+        }
+        receiver
+    }
+
+    /// Appends the records, then hands each reply to its caller. Runs under the state's lock, so the
+    /// journal has the machine's order.
+    fn carry_out(&self, state: &mut State<M>, effects: Effects<M::Record, M::Reply>) {
+        let stored = self.store(&effects.records);
+        for (ticket, reply) in effects.replies {
+            let Some(caller) = state.waiting.remove(&ticket) else { continue };
+            let answer = match &stored {
+                Ok(end) => Ok((reply, *end)),
+                Err(reason) => Err(ShellError::Storage(reason.clone())),
+            };
+            // A caller that went away needs no answer.
+            drop(caller.send(answer));
+        }
+    }
+
+    /// Appends what a step decided; the journal's end, or why it is not stored.
+    fn store(&self, records: &[M::Record]) -> Result<Offset, String> {
+        if records.is_empty() {
+            return Ok(self.journal.end());
+        }
+        let records: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
+        self.journal.append(&records, self.clock.now()).map_err(|error| error.to_string())
+    }
+
+    /// Lets timers fire until `stopping`; then everyone who waits is told so.
+    pub async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        while !*stopping.borrow() {
+            let deadline =
+                self.state.lock().unwrap_or_else(PoisonError::into_inner).machine.next_deadline();
+            let due = async {
+                match deadline {
+                    Some(deadline) => self.clock.sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.tick(),
+                () = self.deadline_moved.notified() => {}
+                _ = stopping.changed() => {}
+            }
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.clear();
+    }
+
+    fn tick(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut effects = Effects::default();
+        state.machine.tick(self.clock.now(), &mut effects);
+        self.carry_out(&mut state, effects);
+    }
+}

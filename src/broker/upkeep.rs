@@ -1,0 +1,113 @@
+//! What the broker does by the clock: retention, syncs under `interval:<ms>`, checkpoints, expiry of
+//! silent producers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Broker;
+use super::data_folder::Clean;
+use crate::config::value::Durability;
+use crate::partition::Partition;
+
+/// How often the checkpoint of the logs is written, in ms.
+const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
+/// How often removed segments' files are looked for, in ms.
+const REMOVE_INTERVAL_MS: u64 = 10_000;
+/// How often silent producers are looked for, in ms (Kafka's producer.id.expiration.check.interval).
+const PRODUCER_EXPIRY_INTERVAL_MS: u64 = 600_000;
+
+impl Broker {
+    /// Starts the background work; it ends with [`super::Tasks::stop`].
+    pub fn start_tasks(self: &Arc<Self>) {
+        let groups = Arc::clone(&self.groups);
+        self.tasks.spawn("groups", groups.run(self.tasks.stopping()));
+        let interval = u64::try_from(self.config.log_retention_check_interval_ms).unwrap_or(1);
+        self.every("retention", interval, Self::enforce_retention);
+        self.every("file removal", REMOVE_INTERVAL_MS, Self::remove_due_files);
+        self.every("checkpoint", CHECKPOINT_INTERVAL_MS, Self::checkpoint);
+        self.every("producer expiry", PRODUCER_EXPIRY_INTERVAL_MS, Self::expire_producers);
+        if let Durability::IntervalMs(ms) = self.config.ottla_durability {
+            self.every("sync", u64::from(ms), Self::sync_all);
+        }
+    }
+
+    /// Runs `work` every `interval_ms` of the broker's clock, off the runtime's threads.
+    fn every(self: &Arc<Self>, name: &'static str, interval_ms: u64, work: fn(&Self)) {
+        let broker = Arc::clone(self);
+        let mut stopping = self.tasks.stopping();
+        self.tasks.spawn(name, async move {
+            while !*stopping.borrow() {
+                tokio::select! {
+                    () = broker.clock.sleep_ms(interval_ms) => {}
+                    _ = stopping.changed() => break,
+                }
+                let broker = Arc::clone(&broker);
+                if let Err(error) = tokio::task::spawn_blocking(move || work(&broker)).await {
+                    tracing::error!(task = name, %error, "background work failed");
+                }
+            }
+        });
+    }
+
+    fn partitions(&self) -> impl Iterator<Item = Arc<Partition>> {
+        self.registry.topics().into_iter().flat_map(|topic| topic.partitions.clone())
+    }
+
+    /// Deletes what retention says may go, in every partition.
+    pub fn enforce_retention(&self) {
+        let now = self.clock.now().wall;
+        for partition in self.partitions().filter(|partition| !partition.is_offline()) {
+            let high_watermark = partition.watermarks().high_watermark;
+            let result = partition.with_log(|log| log.enforce_retention(now, high_watermark));
+            if let Err(error) = result {
+                let (topic, partition) = (&partition.topic, partition.index);
+                tracing::error!(%topic, %partition, %error, "retention failed");
+            }
+        }
+    }
+
+    fn remove_due_files(&self) {
+        let now = self.clock.now().wall;
+        for partition in self.partitions().filter(|partition| !partition.is_offline()) {
+            if let Err(error) = partition.with_log(|log| log.remove_due(now)) {
+                let (topic, partition) = (&partition.topic, partition.index);
+                tracing::error!(%topic, %partition, %error, "removing old segments failed");
+            }
+        }
+        self.remove_due_folders(now);
+    }
+
+    fn expire_producers(&self) {
+        let now = self.clock.now().wall;
+        let expiration_ms = i64::from(self.config.producer_id_expiration_ms);
+        for partition in self.partitions() {
+            partition.expire_producers(now, expiration_ms);
+        }
+    }
+
+    fn sync_all(&self) {
+        for partition in self.partitions() {
+            partition.request_sync();
+        }
+    }
+
+    fn checkpoint(&self) {
+        if let Err(error) = self.write_checkpoint(Clean::No) {
+            tracing::warn!(%error, "checkpoint not written: the next start scans more");
+        }
+    }
+
+    pub(super) fn write_checkpoint(&self, clean: Clean) -> Result<(), super::DataFolderError> {
+        let journal = [Arc::clone(self.catalog_journal.partition())];
+        let logs = self.partitions().chain(journal).map(|partition| {
+            let folder = crate::log::layout::partition_folder(&partition.topic, partition.index);
+            (folder, partition.watermarks().log_start, partition.durable_end())
+        });
+        self.folder.write_checkpoints(clean, logs)
+    }
+
+    /// Time since the broker's clock began.
+    pub fn uptime(&self) -> Duration {
+        self.clock.elapsed()
+    }
+}
