@@ -3,14 +3,20 @@
 //! The rooms, from the ones that know least to the ones that know most; each may use those before
 //! it (`tests/tidy.rs` holds the exact rule).
 
+pub mod broker;
 pub mod catalog;
 pub mod clock;
 pub mod codec;
 pub mod config;
+pub mod embed;
 pub mod groups;
 pub mod ids;
 pub mod log;
 pub mod machine;
+pub mod partition;
 pub mod protocol;
 pub mod records;
+pub mod server;
 pub mod types;
+
+pub use embed::{Builder, DeclaredTopic, Ottla, StartError, StopError};

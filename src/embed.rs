@@ -1,0 +1,337 @@
+//! ottla inside another program: a Rust test, or the `ottla` command itself.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let ottla = ottla::Ottla::builder().ephemeral().start().await?;
+//! println!("point any Kafka client at {}", ottla.bootstrap_servers());
+//! ottla.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, TopicError};
+use crate::clock::Clock;
+use crate::config::ConfigError;
+use crate::config::broker::BrokerConfig;
+use crate::config::listener::{Endpoints, Exposure, listeners};
+use crate::config::value::Durability;
+use crate::ids::Ids;
+use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
+use crate::partition::Flusher;
+use crate::server::{BindError, Bound, Server, ServerMetrics, bind};
+
+/// A topic that is there, with at least so many partitions and these settings, before anyone is
+/// let in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeclaredTopic {
+    /// Its name.
+    pub name: String,
+    /// `None`: num.partitions for a new topic, any number for one that exists.
+    pub partitions: Option<i32>,
+    /// `None`: default.replication.factor.
+    pub replication_factor: Option<i16>,
+    /// Topic configs by Kafka's names.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// What to start; see [`Ottla::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: BrokerConfig,
+    clock: Clock,
+    ids: Ids,
+    exposure: Exposure,
+    topics: Vec<DeclaredTopic>,
+}
+
+/// Why ottla did not start. Nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A Kafka listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data folder belongs to a running process, or cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The data.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A topic that was declared.
+    #[error("topic {name}: {error}")]
+    Topic {
+        /// Its name.
+        name: String,
+        /// Why it is not as declared.
+        error: TopicError,
+    },
+    /// The runtime.
+    #[error("cannot start: {0}")]
+    Internal(String),
+}
+
+impl StartError {
+    /// Whether somebody else has the port or the data folder.
+    pub fn is_taken(&self) -> bool {
+        match self {
+            Self::Bind(error) => error.is_taken(),
+            Self::Lock(error) => error.is_taken(),
+            Self::Config(_) | Self::Open(_) | Self::Topic { .. } | Self::Internal(_) => false,
+        }
+    }
+}
+
+/// Why ottla did not stop as it should; what was acknowledged is safe all the same.
+#[derive(Debug, thiserror::Error)]
+pub enum StopError {
+    /// The logs could not be closed.
+    #[error(transparent)]
+    Close(#[from] CloseError),
+    /// A thread died.
+    #[error("a thread failed: {0}")]
+    Internal(String),
+}
+
+/// A running ottla. Dropping it does not stop it: call [`Ottla::stop`].
+#[derive(Debug)]
+pub struct Ottla {
+    broker: Arc<Broker>,
+    boot: Arc<Boot>,
+    metrics: Arc<ServerMetrics>,
+    tasks: Arc<Tasks>,
+    addresses: Vec<(String, SocketAddr)>,
+    flusher: Flusher,
+    flusher_thread: JoinHandle<()>,
+    _lock: Option<DataLock>,
+}
+
+impl Ottla {
+    /// Everything on its default: port 9092 on loopback, data in `./ottla-data`.
+    pub fn builder() -> Builder {
+        Builder {
+            config: BrokerConfig::default(),
+            clock: Clock::system(),
+            ids: Ids::random(),
+            exposure: Exposure::Loopback,
+            topics: Vec::new(),
+        }
+    }
+
+    /// What a client needs to connect: `127.0.0.1:9092`.
+    pub fn bootstrap_servers(&self) -> String {
+        self.addresses.first().map_or_else(String::new, |(_, address)| address.to_string())
+    }
+
+    /// Each listener with the address it is bound to.
+    pub fn listeners(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// The data folder; `None` where everything is in memory.
+    pub fn data_dir(&self) -> Option<&Path> {
+        match self.broker.config.ottla_durability {
+            Durability::Ephemeral => None,
+            Durability::Fsync | Durability::IntervalMs(_) | Durability::Os => {
+                Some(self.broker.data_dir())
+            }
+        }
+    }
+
+    /// What an acknowledgement means.
+    pub fn durability(&self) -> Durability {
+        self.broker.config.ottla_durability
+    }
+
+    /// The broker itself.
+    pub fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// The broker as the faces see it, from before it is ready.
+    pub fn boot(&self) -> &Arc<Boot> {
+        &self.boot
+    }
+
+    /// What the Kafka face counts.
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.metrics
+    }
+
+    /// Background tasks run here, and end when ottla stops.
+    pub fn tasks(&self) -> &Arc<Tasks> {
+        &self.tasks
+    }
+
+    /// Stops cleanly: requests taken so far are answered, parked ones at once; then everything is
+    /// synced and the logs are closed.
+    pub async fn stop(self) -> Result<(), StopError> {
+        self.tasks.stop();
+        self.tasks.join().await;
+        let broker = self.broker;
+        let closed = tokio::task::spawn_blocking(move || broker.close()).await;
+        self.flusher.close();
+        let ended = tokio::task::spawn_blocking(|| self.flusher_thread.join()).await;
+        closed.map_err(|error| StopError::Internal(error.to_string()))??;
+        match ended {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(StopError::Internal("the sync thread panicked".to_owned())),
+            Err(error) => Err(StopError::Internal(error.to_string())),
+        }
+    }
+}
+
+impl Builder {
+    /// Keeps everything in memory, and takes any free port.
+    #[must_use]
+    pub fn ephemeral(mut self) -> Self {
+        self.config.ottla_durability = Durability::Ephemeral;
+        self.config.listeners = Endpoints::local(0);
+        self
+    }
+
+    /// Keeps the data here, on any free port.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config.ottla_data_dir = Some(path.into().display().to_string());
+        self.config.listeners = Endpoints::local(0);
+        self
+    }
+
+    /// Takes these settings in place of those so far.
+    #[must_use]
+    pub fn config(mut self, config: BrokerConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes single settings.
+    #[must_use]
+    pub fn with_config(mut self, change: impl FnOnce(&mut BrokerConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Takes time from this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Takes ids from here.
+    #[must_use]
+    pub fn ids(mut self, ids: Ids) -> Self {
+        self.ids = ids;
+        self
+    }
+
+    /// Whether other machines may connect without authentication.
+    #[must_use]
+    pub fn exposure(mut self, exposure: Exposure) -> Self {
+        self.exposure = exposure;
+        self
+    }
+
+    /// Topics to be there from the start.
+    #[must_use]
+    pub fn topics(mut self, topics: Vec<DeclaredTopic>) -> Self {
+        self.topics = topics;
+        self
+    }
+
+    /// Starts; on return everything works: metadata, groups and declared topics.
+    pub async fn start(self) -> Result<Ottla, StartError> {
+        self.config.check()?;
+        let ephemeral = self.config.ottla_durability == Durability::Ephemeral;
+        let folder = PathBuf::from(self.config.data_dir());
+        let lock = if ephemeral { None } else { Some(DataLock::take(&folder)?) };
+        let fs: Arc<dyn Fs> = if ephemeral { Arc::new(MemoryFs::new()) } else { Arc::new(RealFs) };
+        let bound = self.bind().await?;
+        let addresses: Vec<_> =
+            bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
+        let (flusher, flusher_thread) =
+            Flusher::start(self.clock.clone()).map_err(|e| StartError::Internal(e.to_string()))?;
+        let (boot, tasks) = (Arc::new(Boot::default()), Arc::new(Tasks::default()));
+        let metrics = Arc::new(ServerMetrics::default());
+        let server = Server::new(
+            bound,
+            &self.config,
+            Arc::clone(&boot),
+            self.clock.clone(),
+            Arc::clone(&metrics),
+        );
+        tasks.spawn("kafka listeners", server.run(tasks.stopping()));
+        let options = BrokerOptions {
+            config: self.config.clone(),
+            clock: self.clock.clone(),
+            ids: self.ids.clone(),
+            fs,
+            folder,
+            flusher: flusher.clone(),
+            tasks: Arc::clone(&tasks),
+        };
+        match self.open(options).await {
+            Ok(broker) => {
+                boot.set_ready(Arc::clone(&broker));
+                let _lock = lock;
+                Ok(Ottla {
+                    broker,
+                    boot,
+                    metrics,
+                    tasks,
+                    addresses,
+                    flusher,
+                    flusher_thread,
+                    _lock,
+                })
+            }
+            Err(error) => {
+                boot.set_failed();
+                tasks.stop();
+                tasks.join().await;
+                flusher.close();
+                Err(error)
+            }
+        }
+    }
+
+    async fn bind(&self) -> Result<Vec<Bound>, StartError> {
+        let backlog = self.config.socket_listen_backlog_size;
+        let mut bound = Vec::new();
+        for listener in listeners(&self.config, self.exposure)? {
+            let host = if listener.bind.host.is_empty() { "::" } else { &listener.bind.host };
+            let advertised = listener.advertised.map(|to| (to.host, to.port));
+            bound.push(
+                bind(&listener.bind.name, host, listener.bind.port, advertised, backlog).await?,
+            );
+        }
+        Ok(bound)
+    }
+
+    async fn open(self, options: BrokerOptions) -> Result<Arc<Broker>, StartError> {
+        let opened = tokio::task::spawn_blocking(move || Broker::open(options)).await;
+        let broker = opened.map_err(|error| StartError::Internal(error.to_string()))??;
+        broker.start_tasks();
+        for topic in self.topics {
+            let name = topic.name.clone();
+            broker
+                .declare_topic(
+                    &topic.name,
+                    topic.partitions,
+                    topic.replication_factor,
+                    topic.configs,
+                )
+                .await
+                .map_err(|error| StartError::Topic { name, error })?;
+        }
+        Ok(broker)
+    }
+}

@@ -1,0 +1,143 @@
+//! Sends ranges of segments to a socket: by the kernel alone while they lie in the page cache, by
+//! reads off the runtime's threads where they must come from the disk.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+
+use crate::log::fs::File;
+
+/// One read of a cold range, in bytes.
+const COLD_READ_BYTES: u64 = 1024 * 1024;
+/// Handed to one sendfile call at most, in bytes; the hot/cold question is asked anew for each.
+const HOT_SEND_BYTES: u64 = 4 * 1024 * 1024;
+/// A client that takes no byte for so long is cut off.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Sends file ranges for one connection.
+#[derive(Debug, Default)]
+pub(crate) struct FileSender {
+    buffer: Vec<u8>,
+}
+
+impl FileSender {
+    /// Ranges below this are copied into the answer instead, in bytes.
+    pub(crate) const SMALL_BYTES: u64 = 16 * 1024;
+
+    /// Appends a small range to `output`.
+    pub(crate) fn copy(
+        &self,
+        file: &dyn File,
+        position: u64,
+        length: u64,
+        output: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let start = output.len();
+        output.resize(start + small(length), 0);
+        let target = output.get_mut(start..).unwrap_or_default();
+        read_exact(file, target, position)
+    }
+
+    /// Writes a range to the socket, whole.
+    pub(crate) async fn send(
+        &mut self,
+        stream: &mut TcpStream,
+        file: Arc<dyn File>,
+        mut position: u64,
+        length: u64,
+    ) -> io::Result<()> {
+        let end = position.saturating_add(length);
+        while position < end {
+            let hot = (end - position).min(HOT_SEND_BYTES);
+            if is_cached(&*file, position, hot) {
+                position += send_hot(stream, &*file, position, hot).await?;
+            } else {
+                position += self.send_cold(stream, &file, position, end - position).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a piece on a thread that may block, then writes it.
+    async fn send_cold(
+        &mut self,
+        stream: &mut TcpStream,
+        file: &Arc<dyn File>,
+        position: u64,
+        left: u64,
+    ) -> io::Result<u64> {
+        let length = left.min(COLD_READ_BYTES);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(small(length), 0);
+        let file = Arc::clone(file);
+        let read = tokio::task::spawn_blocking(move || {
+            read_exact(&*file, &mut buffer, position).map(|()| buffer)
+        });
+        self.buffer = read.await.map_err(io::Error::other)??;
+        stalled(tokio::time::timeout(STALL, stream.write_all(&self.buffer)).await)?;
+        Ok(length)
+    }
+}
+
+/// Whether both ends of a range lie in the page cache: asked by reads that may not wait for the disk.
+fn is_cached(file: &dyn File, position: u64, length: u64) -> bool {
+    let Some(fd) = file.as_fd() else { return false };
+    let last = position.saturating_add(length).saturating_sub(1);
+    [position, last].into_iter().all(|at| {
+        let mut byte = [0_u8];
+        let flags = rustix::io::ReadWriteFlags::NOWAIT;
+        let read = rustix::io::preadv2(fd, &mut [io::IoSliceMut::new(&mut byte)], at, flags);
+        // Where the file system cannot tell, the range counts as cached: memory files are.
+        !matches!(read, Err(rustix::io::Errno::AGAIN))
+    })
+}
+
+/// Lets the kernel send a piece; returns how many bytes went.
+async fn send_hot(
+    stream: &TcpStream,
+    file: &dyn File,
+    position: u64,
+    length: u64,
+) -> io::Result<u64> {
+    let send = stream.async_io(Interest::WRITABLE, || {
+        let source = file.as_fd().ok_or(io::ErrorKind::Unsupported)?;
+        let mut offset = position;
+        let sent = rustix::fs::sendfile(stream, source, Some(&mut offset), small(length))?;
+        if sent == 0 {
+            return Err(ended(position));
+        }
+        Ok(offset - position)
+    });
+    stalled(tokio::time::timeout(STALL, send).await)
+}
+
+fn stalled<T>(result: Result<io::Result<T>, tokio::time::error::Elapsed>) -> io::Result<T> {
+    result.unwrap_or_else(|_| {
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes"))
+    })
+}
+
+fn read_exact(file: &dyn File, mut target: &mut [u8], mut position: u64) -> io::Result<()> {
+    while !target.is_empty() {
+        let count = file.read_at(target, position)?;
+        if count == 0 {
+            return Err(ended(position));
+        }
+        position = position.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        target = target.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn ended(position: u64) -> io::Error {
+    let text = format!("the segment ends at {position}, inside a range that was announced");
+    io::Error::new(io::ErrorKind::UnexpectedEof, text)
+}
+
+/// A length that was bounded before, as a size in memory.
+fn small(length: u64) -> usize {
+    usize::try_from(length).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,188 @@
+//! Produce (API 0, v3-11): appends batches. KIP-98 (v3), KIP-467 (v8: which records were refused).
+//!
+//! The append happens here and now, on the connection's own thread; acks=-1 is answered once every
+//! partition's high watermark has passed the batch, and later requests of the connection are
+//! appended meanwhile. acks=0 is never answered: an error closes the connection.
+
+use crate::broker::{ProduceError, TopicRef, Written};
+use crate::codec::{Message, Reader};
+use crate::partition::AppendError;
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
+};
+use crate::records::{BatchHeader, Codec, ValidBatch};
+use crate::server::connection::Answer;
+use crate::server::dispatch::Cx;
+use crate::types::{Now, PartitionIndex, TopicId};
+
+/// The first version that names topics by id.
+const TOPIC_ID_SINCE: i16 = 13;
+/// The first version whose clients know zstd.
+const ZSTD_SINCE: i16 = 7;
+/// Acknowledge once the batch is as durable as it will be.
+const ACKS_ALL: i16 = -1;
+
+/// A partition whose answer waits: where it stands in the response, and what was written.
+struct Waiting {
+    topic: usize,
+    partition: usize,
+    written: Written,
+}
+
+pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
+    let request = match ProduceRequest::decode(&mut reader, cx.call.version) {
+        Ok(request) => request,
+        Err(error) => return cx.call.undecodable(&error.to_string()),
+    };
+    let acks = request.acks;
+    let (response, waiting) = append(&cx, request);
+    if acks == 0 {
+        return match first_error(&response) {
+            Some(error) => Answer::Close(format!("produce with acks=0 failed: {error}")),
+            None => Answer::Silent,
+        };
+    }
+    if acks != ACKS_ALL || waiting.iter().all(is_visible) {
+        return cx.call.answer(&response);
+    }
+    Answer::AfterSync(Box::pin(async move {
+        let response = when_visible(response, waiting).await;
+        cx.call.frame(&response)
+    }))
+}
+
+fn is_visible(waiting: &Waiting) -> bool {
+    waiting.written.partition.watermarks().high_watermark >= waiting.written.appended.end
+}
+
+/// Waits for every partition; one that went offline meanwhile answers with its error.
+async fn when_visible(mut response: ProduceResponse, waiting: Vec<Waiting>) -> ProduceResponse {
+    for Waiting { topic, partition, written } in waiting {
+        let Err(error) = written.partition.visible(written.appended.end).await else { continue };
+        let row = response.responses.get_mut(topic);
+        if let Some(row) = row.and_then(|row| row.partition_responses.get_mut(partition)) {
+            *row = refused(row.index, &ProduceError::Append(error));
+        }
+    }
+    response
+}
+
+fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
+    let now = cx.call.context.clock.now();
+    let known_acks = (-1..=1).contains(&request.acks);
+    let transactional = request.transactional_id.is_some() || has_transactional_batch(&request);
+    let mut waiting = Vec::new();
+    let mut responses = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        let mut row = TopicProduceResponse {
+            name: topic.name.clone(),
+            topic_id: topic.topic_id,
+            partition_responses: Vec::with_capacity(topic.partition_data.len()),
+        };
+        let target = target(cx.call.version, &topic);
+        for data in topic.partition_data {
+            let index = data.index;
+            let result = if !known_acks {
+                Err(ErrorCode::InvalidRequiredAcks)
+            } else if transactional {
+                Err(ErrorCode::TransactionalIdAuthorizationFailed)
+            } else {
+                Ok(append_one(cx, &target, data, now))
+            };
+            let answer = match result {
+                Err(code) => refused_with(index, code, None),
+                Ok(Err(answer)) => answer,
+                Ok(Ok(written)) => {
+                    let answer = accepted(index, &written);
+                    let (topic, partition) = (responses.len(), row.partition_responses.len());
+                    waiting.push(Waiting { topic, partition, written });
+                    answer
+                }
+            };
+            row.partition_responses.push(answer);
+        }
+        responses.push(row);
+    }
+    (ProduceResponse { responses, ..ProduceResponse::default() }, waiting)
+}
+
+/// Whether any batch claims to be part of a transaction: without a transactional id the whole request
+/// is refused.
+fn has_transactional_batch(request: &ProduceRequest) -> bool {
+    let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    partitions
+        .filter_map(|data| BatchHeader::parse(data.records.as_deref()?).ok())
+        .any(|header| header.attributes.is_transactional() && header.producer_id.0 >= 0)
+}
+
+fn target(version: i16, topic: &TopicProduceData) -> TopicRef {
+    if version >= TOPIC_ID_SINCE {
+        TopicRef::Id(TopicId(topic.topic_id))
+    } else {
+        TopicRef::Name(topic.name.clone())
+    }
+}
+
+fn append_one(
+    cx: &Cx,
+    target: &TopicRef,
+    data: PartitionProduceData,
+    now: Now,
+) -> Result<Written, PartitionProduceResponse> {
+    let PartitionProduceData { index, records } = data;
+    let zstd = || records.as_deref().and_then(ValidBatch::peek_codec) == Some(Codec::Zstd);
+    if cx.call.version < ZSTD_SINCE && zstd() {
+        return Err(refused_with(index, ErrorCode::UnsupportedCompressionType, None));
+    }
+    let written = cx.broker.produce(target, PartitionIndex(index), records, now);
+    written.map_err(|error| refused(index, &error))
+}
+
+fn accepted(index: i32, written: &Written) -> PartitionProduceResponse {
+    let appended = written.appended;
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.0,
+        log_append_time_ms: appended.log_append_time.map_or(-1, |time| time.0),
+        log_start_offset: appended.log_start_offset.0,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+fn refused(index: i32, error: &ProduceError) -> PartitionProduceResponse {
+    let mut answer = refused_with(index, error.into(), Some(error.to_string()));
+    if let ProduceError::Append(
+        AppendError::InvalidRecord(records) | AppendError::InvalidTimestamp(records),
+    ) = error
+    {
+        answer.record_errors = records
+            .iter()
+            .map(|record| BatchIndexAndErrorMessage {
+                batch_index: record.index,
+                batch_index_error_message: Some(record.message.clone()),
+            })
+            .collect();
+    }
+    answer
+}
+
+fn refused_with(
+    index: i32,
+    error_code: ErrorCode,
+    error_message: Option<String>,
+) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code,
+        base_offset: -1,
+        error_message,
+        ..PartitionProduceResponse::default()
+    }
+}
+
+fn first_error(response: &ProduceResponse) -> Option<ErrorCode> {
+    let rows = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    rows.map(|row| row.error_code).find(|code| code.is_error())
+}

@@ -1,0 +1,17 @@
+//! The Kafka face: sockets, frames, versions and error codes; what they mean is decided in the
+//! broker.
+
+mod connection;
+mod context;
+mod dispatch;
+mod errors;
+mod file_sender;
+mod frame;
+mod handlers;
+mod listener;
+mod metrics;
+#[expect(clippy::module_inception, reason = "the room is named after its main object")]
+mod server;
+
+pub use metrics::{ApiMetrics, ServerMetrics, TIME_BUCKETS_US};
+pub use server::{BindError, Bound, Server, bind};

@@ -1,0 +1,193 @@
+//! The Kafka face as a whole: binds the listeners first, serves them until it is stopped.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::context::{Endpoint, Limits};
+use super::listener::{Admission, Listener};
+use super::metrics::ServerMetrics;
+use crate::broker::Boot;
+use crate::clock::Clock;
+use crate::config::broker::BrokerConfig;
+use crate::types::NodeId;
+
+/// What every listener and connection shares.
+pub(crate) struct Shared {
+    pub(crate) boot: Arc<Boot>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<ServerMetrics>,
+    pub(crate) limits: Limits,
+    pub(crate) budget: Arc<Semaphore>,
+    pub(crate) budget_bytes: u32,
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_ip_max: usize,
+    pub(crate) connections_per_second_max: usize,
+    pub(crate) admission: Admission,
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) advertised: HashMap<String, Endpoint>,
+}
+
+/// A bound listener that is not served yet.
+#[derive(Debug)]
+pub struct Bound {
+    /// Its name, such as PLAINTEXT.
+    pub name: String,
+    /// Where it listens: with the port that was given, where 0 was asked for.
+    pub address: SocketAddr,
+    /// What its clients are told, if not where they came in.
+    pub advertised: Option<(String, u16)>,
+    socket: TcpListener,
+}
+
+/// Why a listener could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {address} ({name}): {source}{}", self.hint())]
+pub struct BindError {
+    /// The listener's name.
+    pub name: String,
+    /// The address asked for.
+    pub address: String,
+    /// The system's answer.
+    pub source: io::Error,
+}
+
+impl BindError {
+    fn hint(&self) -> &'static str {
+        if self.is_taken() {
+            "; end the program that has the port, or choose another with --port N (0: any free one)"
+        } else {
+            ""
+        }
+    }
+
+    /// Whether somebody else has the port.
+    pub fn is_taken(&self) -> bool {
+        self.source.kind() == io::ErrorKind::AddrInUse
+    }
+}
+
+/// Binds one listener. Connections wait in its backlog until it is served.
+pub async fn bind(
+    name: &str,
+    host: &str,
+    port: u16,
+    advertised: Option<(String, u16)>,
+    backlog: i32,
+) -> Result<Bound, BindError> {
+    let shown = format!("{host}:{port}");
+    let fail = |source| BindError { name: name.to_owned(), address: shown.clone(), source };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+    for address in tokio::net::lookup_host((host, port)).await.map_err(fail)? {
+        match listen(address, backlog) {
+            Ok(socket) => {
+                let address = socket.local_addr().map_err(fail)?;
+                return Ok(Bound { name: name.to_owned(), address, advertised, socket });
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(fail(last))
+}
+
+fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The Kafka face of a broker that may still be starting.
+pub struct Server {
+    listeners: Vec<Listener>,
+}
+
+impl Server {
+    /// Takes the bound listeners; each serves node `node_id`.
+    pub fn new(
+        bound: Vec<Bound>,
+        config: &BrokerConfig,
+        boot: Arc<Boot>,
+        clock: Clock,
+        metrics: Arc<ServerMetrics>,
+    ) -> Self {
+        let node_id = NodeId(config.node_id);
+        let advertised = bound
+            .iter()
+            .filter_map(|bound| {
+                let (host, port) = bound.advertised.clone()?;
+                let port = if port == 0 { bound.address.port() } else { port };
+                Some((bound.name.clone(), Endpoint { host, port }))
+            })
+            .collect();
+        let shared = Arc::new(shared(config, boot, clock, metrics, advertised));
+        let listeners = bound.into_iter().map(|bound| Listener {
+            name: bound.name.into(),
+            node_id,
+            socket: bound.socket,
+            shared: Arc::clone(&shared),
+        });
+        Self { listeners: listeners.collect() }
+    }
+
+    /// Serves until `stop`, then until every request that was taken is answered.
+    pub async fn run(self, stop: watch::Receiver<bool>) {
+        let mut running = JoinSet::new();
+        for listener in self.listeners {
+            running.spawn(listener.run(stop.clone()));
+        }
+        while running.join_next().await.is_some() {}
+    }
+}
+
+fn shared(
+    config: &BrokerConfig,
+    boot: Arc<Boot>,
+    clock: Clock,
+    metrics: Arc<ServerMetrics>,
+    advertised: HashMap<String, Endpoint>,
+) -> Shared {
+    let size = |value: i32| usize::try_from(value).unwrap_or(0);
+    let budget_bytes = budget(config.queued_max_request_bytes);
+    Shared {
+        boot,
+        clock,
+        metrics,
+        limits: Limits {
+            frame_max_bytes: size(config.socket_request_max_bytes),
+            idle_ms: u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX),
+        },
+        budget: Arc::new(Semaphore::new(usize::try_from(budget_bytes).unwrap_or(usize::MAX))),
+        budget_bytes,
+        connections_max: size(config.max_connections),
+        connections_per_ip_max: size(config.max_connections_per_ip),
+        connections_per_second_max: size(config.max_connection_creation_rate),
+        admission: Admission::default(),
+        nodes: vec![NodeId(config.node_id)],
+        advertised,
+    }
+}
+
+/// Bytes of requests that may be in memory: as set, or a quarter of the machine's memory.
+fn budget(configured: i64) -> u32 {
+    /// Semaphores count to 2^61 and take 2^32 at once; more than 2 GiB of requests is never wanted.
+    const MOST: u64 = 2 * 1024 * 1024 * 1024;
+    let bytes = u64::try_from(configured).unwrap_or_else(|_| memory_bytes() / 4);
+    u32::try_from(bytes.clamp(1, MOST)).unwrap_or(u32::MAX)
+}
+
+fn memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    u64::from(info.mem_unit).saturating_mul(info.totalram)
+}
