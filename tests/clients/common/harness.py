@@ -161,7 +161,7 @@ async def _run_async(run, context, outcome):
     try:
         await asyncio.wait_for(run(context), CASE_TIMEOUT_S)
         outcome.put(None)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         outcome.put(GaveUp(f"{context.waiting_for} not within {CASE_TIMEOUT_S} s"))
     except BaseException as error:
         outcome.put(error)
@@ -218,10 +218,12 @@ def _worker(due, threads, failed):
             failed.append(name)
 
 
-def main(finish):
-    """Runs the cases of the phase, then `finish` (which removes what the run made), then exits."""
+def main(finish, prefix=""):
+    """Runs the cases of the phase, then `finish` (which removes what the run made), then exits.
+    `prefix` stands before every name, where a suite has variants."""
     due, threads, failed = queue.Queue(), [], []
-    for name, phase, run in _cases:
+    for bare, phase, run in _cases:
+        name = prefix + bare
         if phase == PHASE and (not sys.argv[1:] or any(part in name for part in sys.argv[1:])):
             due.put((name, run))
     # The halves of the restart test build on each other and run in order.

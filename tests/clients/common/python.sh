@@ -7,7 +7,7 @@ home=${SUITE_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/ottla-clients/$suite}
 prepare_python() {
   command -v python3 >/dev/null || { echo "python3 is not on PATH"; exit 77; }
   python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "python3 lacks venv or pip"; exit 77; }
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "python3 is older than 3.10"; exit 77; }
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is older than 3.11"; exit 77; }
   local want
   want=$(cat "$2" <(python3 --version) | cksum)
   [ "$(cat "$home/$1/.prepared" 2>/dev/null)" != "$want" ] || return 0

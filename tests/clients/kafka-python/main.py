@@ -1,0 +1,10 @@
+"""The suite of kafka-python, newest version."""
+
+import admin  # noqa: F401
+import consume  # noqa: F401
+import produce  # noqa: F401
+import restart  # noqa: F401
+from client import remove_all
+from harness import main
+
+main(remove_all)
