@@ -1,6 +1,10 @@
 //! Tests of the log as its users see it, on a disk, in memory and on a disk that fails.
 
 mod basic;
+mod faults;
+mod model;
+mod retention;
+mod times;
 mod torn;
 
 use std::path::PathBuf;
