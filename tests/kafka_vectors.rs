@@ -1,0 +1,226 @@
+//! Reads what Apache Kafka wrote (`tests/vectors`): every batch decoded and encoded again byte for
+//! byte, compared with what Kafka's own tool says of it, and every folder recovered and read.
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(clippy::disallowed_methods, reason = "a test looks at files beside the one door")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla::log::fs::RealFs;
+use ottla::log::{Checkpoint, Log, LogConfig, layout};
+use ottla::records::record::put_record;
+use ottla::records::{
+    BatchHeader, Codec, Compression, ControlRecord, EndMarker, NewRecord, Outcome, ValidBatch,
+};
+use ottla::types::{Offset, Timestamp};
+
+const LIMIT: usize = 1 << 24;
+const NOW: Timestamp = Timestamp(1_795_320_000_000);
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+fn folders() -> Vec<PathBuf> {
+    let entries = fs::read_dir(vectors()).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    assert_eq!(folders.len(), 7);
+    folders
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut logs: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "log")).collect();
+    logs.sort();
+    assert!(!logs.is_empty());
+    logs
+}
+
+fn batches(path: &Path) -> Vec<ValidBatch> {
+    let mut rest = Bytes::from(fs::read(path).unwrap());
+    let mut batches = Vec::new();
+    while !rest.is_empty() {
+        let size = BatchHeader::parse(&rest).unwrap().size_bytes();
+        let batch = rest.split_to(usize::try_from(size).unwrap());
+        batches.push(ValidBatch::parse_stored(batch).unwrap());
+    }
+    batches
+}
+
+/// The `name: value` pairs of a line of the dump.
+fn pairs(line: &str) -> BTreeMap<&str, &str> {
+    let words: Vec<&str> = line.trim_start_matches("| ").split(' ').collect();
+    words.windows(2).filter_map(|pair| Some((pair[0].strip_suffix(':')?, pair[1]))).collect()
+}
+
+#[test]
+fn every_batch_comes_back_byte_for_byte() {
+    let mut logs: Vec<PathBuf> = folders().iter().flat_map(|folder| segments(folder)).collect();
+    logs.push(vectors().join("bootstrap.checkpoint"));
+    for log in logs {
+        let mut out = Vec::new();
+        for mut batch in batches(&log) {
+            let header = *batch.header();
+            let records = batch.records(LIMIT).unwrap();
+            let mut area = Vec::new();
+            for record in &records {
+                let record = record.unwrap();
+                let headers: Vec<_> = record.headers.iter().collect();
+                let (timestamp, key, value) = (record.timestamp, record.key, record.value);
+                let new = NewRecord { timestamp, key, value, headers: &headers };
+                put_record(&mut area, record.timestamp_delta, record.offset_delta, &new);
+            }
+            assert_eq!(area, **records.area());
+            assert_eq!(batch.to_bytes()[..61], header.encode());
+            batch.assign(header.base_offset, header.leader_epoch);
+            out.extend(batch.slices().concat());
+            let codec = header.attributes.codec().unwrap();
+            let again = batch.recompressed(Compression::from(codec), LIMIT).unwrap();
+            assert_eq!(again.records(LIMIT).unwrap().area(), records.area());
+        }
+        assert_eq!(out, fs::read(&log).unwrap(), "{}", log.display());
+    }
+}
+
+#[test]
+fn every_batch_reads_as_kafka_reads_it() {
+    let mut seen = 0;
+    for log in folders().iter().flat_map(|folder| segments(folder)) {
+        let text = String::from_utf8_lossy(&fs::read(format!("{}.txt", log.display())).unwrap())
+            .into_owned();
+        let mut lines = text
+            .lines()
+            .filter(|line| line.starts_with("baseOffset: ") || line.starts_with("| offset: "));
+        let mut position = 0;
+        for batch in batches(&log) {
+            let header = batch.header();
+            let said = pairs(lines.next().unwrap());
+            let codec = match header.attributes.codec().unwrap() {
+                Codec::None => "none",
+                Codec::Gzip => "gzip",
+                Codec::Snappy => "snappy",
+                Codec::Lz4 => "lz4",
+                Codec::Zstd => "zstd",
+            };
+            for (name, ours) in [
+                ("baseOffset", header.base_offset.to_string()),
+                ("lastOffset", header.last_offset().to_string()),
+                ("count", header.record_count.to_string()),
+                ("baseSequence", header.base_sequence.to_string()),
+                ("lastSequence", header.last_sequence().to_string()),
+                ("producerId", header.producer_id.to_string()),
+                ("producerEpoch", header.producer_epoch.to_string()),
+                ("partitionLeaderEpoch", header.leader_epoch.to_string()),
+                ("isTransactional", header.attributes.is_transactional().to_string()),
+                ("isControl", header.attributes.is_control().to_string()),
+                ("position", position.to_string()),
+                ("size", header.size_bytes().to_string()),
+                ("compresscodec", codec.to_owned()),
+                ("crc", header.crc.to_string()),
+                (time_name(header), header.max_timestamp.to_string()),
+            ] {
+                assert_eq!(said[name], ours, "{name} in {}", log.display());
+            }
+            position += header.size_bytes();
+            seen += check_records(&batch, &mut lines);
+        }
+        assert_eq!(lines.next(), None);
+    }
+    assert!(seen > 200, "{seen}");
+}
+
+fn time_name(header: &BatchHeader) -> &'static str {
+    if header.attributes.is_append_time() { "LogAppendTime" } else { "CreateTime" }
+}
+
+fn check_records<'a>(batch: &ValidBatch, lines: &mut impl Iterator<Item = &'a str>) -> usize {
+    let records = batch.records(LIMIT).unwrap();
+    for record in &records {
+        let record = record.unwrap();
+        let line = lines.next().unwrap();
+        let said = pairs(line);
+        let size = |bytes: Option<&[u8]>| bytes.map_or("-1".to_owned(), |b| b.len().to_string());
+        assert_eq!(said["offset"], record.offset.to_string());
+        assert_eq!(said[time_name(batch.header())], record.timestamp.to_string());
+        assert_eq!(said["keySize"], size(record.key), "{line}");
+        assert_eq!(said["valueSize"], size(record.value), "{line}");
+        let names: Vec<_> =
+            record.headers.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+        assert!(line.contains(&format!("headerKeys: [{}]", names.join(","))), "{line}");
+        if let Some(ended) = said.get("endTxnMarker") {
+            let outcome = if *ended == "COMMIT" { Outcome::Commit } else { Outcome::Abort };
+            let coordinator_epoch = said["coordinatorEpoch"].parse().unwrap();
+            let marker = ControlRecord::End(EndMarker { outcome, coordinator_epoch });
+            assert_eq!(ControlRecord::decode(&record), Some(marker));
+        }
+    }
+    records.iter().count()
+}
+
+#[test]
+fn every_folder_is_recovered_and_read() {
+    for folder in folders() {
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        assert!(layout::parse_partition_folder(name).is_some());
+        let scratch = tempfile::tempdir().unwrap();
+        let copy = scratch.path().join(name);
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+        let metadata = fs::read_to_string(copy.join(layout::PARTITION_METADATA)).unwrap();
+        let topic_id = layout::parse_partition_metadata(&metadata).unwrap();
+        assert_eq!(layout::partition_metadata(topic_id), metadata);
+        let epochs = fs::read_to_string(copy.join(layout::LEADER_EPOCHS)).unwrap();
+        fs::remove_file(copy.join(layout::LEADER_EPOCHS)).unwrap();
+        check_log(&folder, copy, &epochs);
+    }
+}
+
+fn check_log(original: &Path, copy: PathBuf, epochs: &str) {
+    let config = LogConfig {
+        segment_bytes: 1 << 30,
+        segment_ms: 604_800_000,
+        segment_jitter_ms: 0,
+        index_interval_bytes: 300,
+        retention_ms: -1,
+        retention_bytes: -1,
+        delete: true,
+        compact: false,
+        file_delete_delay_ms: 0,
+    };
+    let (log, recovery) =
+        Log::open(Arc::new(RealFs), copy, config, Checkpoint::default(), NOW).unwrap();
+    assert_eq!((recovery.truncated_bytes, recovery.truncated_from), (0, None));
+    let stored: Vec<ValidBatch> =
+        segments(original).iter().flat_map(|path| batches(path)).collect();
+    let end = stored.last().unwrap().header().next_offset();
+    assert_eq!((log.start_offset(), log.end_offset()), (Offset(0), end));
+    let lines =
+        log.epochs().entries().iter().map(|(e, o)| format!("{e} {o}\n")).collect::<String>();
+    assert!(epochs.ends_with(&lines) && !lines.is_empty(), "{epochs} {lines}");
+    let reader = log.reader();
+    let read: Vec<Bytes> =
+        reader.batches(Offset(0)).map(|batch| batch.unwrap().to_bytes()).collect();
+    assert_eq!(read, stored.iter().map(ValidBatch::to_bytes).collect::<Vec<_>>());
+    let mut from = Offset(0);
+    let mut ranges = Vec::new();
+    while let Some(range) = reader.read(from, end, 700, true).unwrap() {
+        ranges.extend(range.read().unwrap());
+        from = range.next;
+    }
+    let files: Vec<u8> =
+        segments(original).iter().flat_map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(ranges, files);
+    let newest = stored.iter().map(|batch| batch.header().max_timestamp).max();
+    let found = reader.max_timestamp(end).unwrap().unwrap();
+    assert_eq!(Some(found.timestamp), newest);
+    let since = reader.offset_for_timestamp(found.timestamp, end).unwrap().unwrap();
+    assert_eq!(since, found);
+}
