@@ -25,6 +25,7 @@ use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
 use crate::partition::Flusher;
 use crate::server::{BindError, Bound, Server, ServerMetrics, bind};
+use crate::types::NodeId;
 
 /// A topic that is there, with at least so many partitions and these settings, before anyone is
 /// let in.
@@ -48,6 +49,7 @@ pub struct Builder {
     ids: Ids,
     exposure: Exposure,
     topics: Vec<DeclaredTopic>,
+    other_nodes: Vec<NodeId>,
 }
 
 /// Why ottla did not start. Nothing of it is left running.
@@ -122,6 +124,7 @@ impl Ottla {
             ids: Ids::random(),
             exposure: Exposure::Loopback,
             topics: Vec::new(),
+            other_nodes: Vec::new(),
         }
     }
 
@@ -247,6 +250,14 @@ impl Builder {
         self
     }
 
+    /// Lets partitions be assigned to further nodes, which nobody serves: for tests of what a client
+    /// meets when it asks a node that does not lead.
+    #[must_use]
+    pub fn other_nodes(mut self, nodes: Vec<NodeId>) -> Self {
+        self.other_nodes = nodes;
+        self
+    }
+
     /// Starts; on return everything works: metadata, groups and declared topics.
     pub async fn start(self) -> Result<Ottla, StartError> {
         self.config.check()?;
@@ -263,7 +274,7 @@ impl Builder {
         let metrics = Arc::new(ServerMetrics::default());
         let server = Server::new(
             bound,
-            &self.config,
+            (&self.config, &self.other_nodes),
             Arc::clone(&boot),
             self.clock.clone(),
             Arc::clone(&metrics),
@@ -277,6 +288,7 @@ impl Builder {
             folder,
             flusher: flusher.clone(),
             tasks: Arc::clone(&tasks),
+            other_nodes: self.other_nodes.clone(),
         };
         match self.open(options).await {
             Ok(broker) => {

@@ -48,6 +48,8 @@ pub struct BrokerOptions {
     pub flusher: Flusher,
     /// The owner of its tasks.
     pub tasks: Arc<Tasks>,
+    /// Nodes beside this one that partitions can be assigned to.
+    pub other_nodes: Vec<NodeId>,
 }
 
 /// Why a broker was not closed cleanly; the next start recovers.
@@ -74,8 +76,9 @@ impl Broker {
     /// A partition whose log is damaged is opened offline and named in the log; the catalog and the
     /// groups' journal must be sound.
     pub fn open(options: BrokerOptions) -> Result<Arc<Self>, OpenError> {
-        let BrokerOptions { config, clock, ids, fs, folder, flusher, tasks } = options;
+        let BrokerOptions { config, clock, ids, fs, folder, flusher, tasks, other_nodes } = options;
         let node_id = NodeId(config.node_id);
+        let nodes = [vec![node_id], other_nodes].concat();
         let folder = DataFolder::open(fs, folder, node_id, &ids)?;
         let partition_context = PartitionContext {
             durability: config.ottla_durability,
@@ -84,7 +87,7 @@ impl Broker {
             producer_ids_max: usize::try_from(config.ottla_max_producers).unwrap_or(usize::MAX),
         };
         let journal = open_catalog_journal(&folder, &partition_context, node_id, &clock)?;
-        let catalog = read_catalog(&folder, &config, &journal)?;
+        let catalog = read_catalog(&folder, &config, nodes, &journal)?;
         let groups_journal = groups_journal(&folder, &partition_context, node_id, &clock)?;
         let groups = read_groups(&config, &clock, &groups_journal)?;
         let groups = Shell::new(groups, groups_journal.clone(), encode_group, clock.clone());
@@ -106,6 +109,7 @@ impl Broker {
             flusher,
             folder,
         });
+        broker.watch_space();
         broker.open_topics()?;
         broker.write_checkpoint(Clean::No)?;
         Ok(broker)
@@ -339,11 +343,12 @@ fn open_log(
 fn read_catalog(
     folder: &DataFolder,
     config: &BrokerConfig,
+    nodes: Vec<NodeId>,
     journal: &Journal,
 ) -> Result<Catalog, OpenError> {
     let mut catalog = Catalog::new(Setup {
         cluster_id: folder.cluster_id.clone(),
-        nodes: vec![NodeId(config.node_id)],
+        nodes,
         broker: config.clone(),
         statics: statics(config),
     });

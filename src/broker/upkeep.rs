@@ -2,6 +2,7 @@
 //! silent producers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Broker;
@@ -9,6 +10,11 @@ use super::data_folder::Clean;
 use crate::config::value::Durability;
 use crate::partition::Partition;
 
+/// How often the free space is looked at, in ms.
+const SPACE_INTERVAL_MS: u64 = 1_000;
+/// Space kept free where min.free.bytes does not say, in bytes; at most a twentieth of the disk.
+const RESERVE_BYTES: u64 = 1024 * 1024 * 1024;
+const RESERVE_SHARE: u64 = 20;
 /// How often the checkpoint of the logs is written, in ms.
 const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
 /// How often removed segments' files are looked for, in ms.
@@ -21,6 +27,7 @@ impl Broker {
     pub fn start_tasks(self: &Arc<Self>) {
         let groups = Arc::clone(&self.groups);
         self.tasks.spawn("groups", groups.run(self.tasks.stopping()));
+        self.every("free space", SPACE_INTERVAL_MS, Self::watch_space);
         let interval = u64::try_from(self.config.log_retention_check_interval_ms).unwrap_or(1);
         self.every("retention", interval, Self::enforce_retention);
         self.every("file removal", REMOVE_INTERVAL_MS, Self::remove_due_files);
@@ -62,6 +69,28 @@ impl Broker {
             if let Err(error) = result {
                 let (topic, partition) = (&partition.topic, partition.index);
                 tracing::error!(%topic, %partition, %error, "retention failed");
+            }
+        }
+    }
+
+    /// Refuses producers while the disk is nearly full, so that deletes, commits and topic changes
+    /// still find room.
+    pub(super) fn watch_space(&self) {
+        if self.config.ottla_durability == Durability::Ephemeral {
+            return;
+        }
+        let (fs, path) = (&self.folder.fs, &self.folder.path);
+        let (Ok(free), Ok(total)) = (fs.free_bytes(path), fs.total_bytes(path)) else { return };
+        let reserve = match self.config.min_free_bytes {
+            Some(bytes) => u64::try_from(bytes).unwrap_or(0),
+            None => RESERVE_BYTES.min(total / RESERVE_SHARE),
+        };
+        let full = free < reserve;
+        if self.partition_context.disk_full.swap(full, Ordering::Relaxed) != full {
+            if full {
+                tracing::error!(free, reserve, "disk nearly full: producers are refused");
+            } else {
+                tracing::info!(free, reserve, "disk has room again: producers are let in");
             }
         }
     }

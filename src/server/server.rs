@@ -114,10 +114,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the bound listeners; each serves node `node_id`.
+    /// Takes the bound listeners; each serves this broker's node. Other nodes are told of at the
+    /// same address.
     pub fn new(
         bound: Vec<Bound>,
-        config: &BrokerConfig,
+        (config, other_nodes): (&BrokerConfig, &[NodeId]),
         boot: Arc<Boot>,
         clock: Clock,
         metrics: Arc<ServerMetrics>,
@@ -131,7 +132,9 @@ impl Server {
                 Some((bound.name.clone(), Endpoint { host, port }))
             })
             .collect();
-        let shared = Arc::new(shared(config, boot, clock, metrics, advertised));
+        let mut shared = shared(config, boot, clock, metrics, advertised);
+        shared.nodes.extend(other_nodes);
+        let shared = Arc::new(shared);
         let listeners = bound.into_iter().map(|bound| Listener {
             name: bound.name.into(),
             node_id,

@@ -399,6 +399,10 @@ impl Fs for FaultyFs {
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         Ok(u64::MAX)
     }
+
+    fn total_bytes(&self, _path: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 impl File for FaultyFile {

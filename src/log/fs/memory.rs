@@ -130,10 +130,18 @@ impl Fs for MemoryFs {
     }
 
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        let text = fs::read_to_string("/proc/meminfo")?;
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let kib =
-            line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        Ok(kib.ok_or(io::ErrorKind::Unsupported)?.saturating_mul(1024))
+        memory_bytes("MemAvailable:")
     }
+
+    fn total_bytes(&self, _path: &Path) -> io::Result<u64> {
+        memory_bytes("MemTotal:")
+    }
+}
+
+/// One figure of the kernel's account of memory, in bytes.
+fn memory_bytes(name: &str) -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kib = line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
+    Ok(kib.ok_or(io::ErrorKind::Unsupported)?.saturating_mul(1024))
 }

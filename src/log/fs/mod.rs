@@ -102,6 +102,12 @@ pub trait Fs: Send + Sync + Debug {
     /// What the system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// Bytes that the file system `path` is on has in all.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn total_bytes(&self, path: &Path) -> io::Result<u64>;
+
     /// Reads a small file whole.
     ///
     /// # Errors
