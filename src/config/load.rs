@@ -318,6 +318,7 @@ fn key_of(rest: &str, prefix: &str) -> String {
 /// of our own command line, and those that Kubernetes makes for a service named like us.
 fn is_for_others(rest: &str) -> bool {
     const WHOLE: &[&str] = &[
+        "BOOTSTRAP_SERVER",
         "BOOTSTRAP_SERVERS",
         "CLUSTER_ID",
         "CONFIG",
