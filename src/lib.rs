@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod catalog;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod codec;

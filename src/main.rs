@@ -1,5 +1,5 @@
 //! The `ottla` command: parse, start, exit code.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ottla::cli::run()
 }

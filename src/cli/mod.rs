@@ -1,0 +1,91 @@
+//! The command line: `ottla` alone serves, everything else talks to a cluster or to nobody.
+//!
+//! One subcommand a file. Each takes its flags as a struct, prints through [`output::Output`] and
+//! ends with [`ended::Ended`] if it does not just end; nothing here decides what a broker does.
+
+mod check;
+mod completions;
+mod config;
+mod connect;
+mod consume;
+mod duration;
+mod ended;
+mod format;
+mod group;
+mod output;
+mod ping;
+mod produce;
+mod progress;
+mod serve;
+mod settings;
+mod signals;
+mod time;
+mod topic;
+mod topics_file;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use ended::Ended;
+use output::Output;
+
+/// A whole Kafka stack in one process, for one machine
+///
+/// Without a command it serves: see `ottla serve --help`.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run the broker
+    Serve(Box<serve::Serve>),
+    /// Make, show, change and delete topics
+    Topic(topic::Topic),
+    Produce(Box<produce::Produce>),
+    Consume(Box<consume::Consume>),
+    /// Show, reset and delete consumer groups
+    Group(group::Group),
+    Ping(ping::Ping),
+    Check(check::Check),
+    /// Show the settings and their manual
+    Config(config::Config),
+    Completions(completions::Completions),
+}
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = Output::stdout();
+    let outcome = match cli.command {
+        None => cli.serve.run(&mut out),
+        Some(Command::Serve(serve)) => serve.run(&mut out),
+        Some(Command::Topic(topic)) => wait(topic.run(&mut out)),
+        Some(Command::Produce(produce)) => wait(produce.run(&mut out)),
+        Some(Command::Consume(consume)) => wait(consume.run(&mut out)),
+        Some(Command::Group(group)) => wait(group.run(&mut out)),
+        Some(Command::Ping(ping)) => wait(ping.run(&mut out)),
+        Some(Command::Check(check)) => check.run(&mut out),
+        Some(Command::Config(config)) => config.run(&mut out),
+        Some(Command::Completions(completions)) => completions.run(&mut out),
+    };
+    // What was printed before a failure is of use, too.
+    let flushed = out.flush();
+    match outcome.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(ended) => ended.report(),
+    }
+}
+
+/// Runs a command that talks to a cluster: one thread does.
+fn wait(work: impl Future<Output = Result<(), Ended>>) -> Result<(), Ended> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Ended::failed(format!("no runtime: {error}")))?.block_on(work)
+}
