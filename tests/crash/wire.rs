@@ -1,0 +1,198 @@
+//! The few requests that the kill test needs, over one blocking connection; every failure is an
+//! error that the caller takes for a dead broker.
+
+use std::io::{Error, Read, Result, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla::codec::{Message, Reader};
+use ottla::protocol::header::{decode_response_header, request_frame};
+use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, Records};
+use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla::protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
+use ottla::protocol::messages::produce::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use ottla::protocol::{ErrorCode, Request, RequestHeader};
+use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
+use ottla::types::{ProducerEpoch, ProducerId, Timestamp};
+
+/// How long an answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Bytes of records asked for at once.
+const FETCH_BYTES: i32 = 4 * 1024 * 1024;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Wire {
+    stream: TcpStream,
+}
+
+impl Wire {
+    pub fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.set_write_timeout(Some(ANSWER_MAX))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream })
+    }
+
+    fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        let header = RequestHeader {
+            api_key: R::KEY,
+            api_version: version,
+            correlation_id: 1,
+            client_id: Some("kill-test".to_owned()),
+        };
+        self.stream.write_all(&request_frame(&header, request).map_err(Error::other)?)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(length)).unwrap()];
+        self.stream.read_exact(&mut frame)?;
+        let mut reader = Reader::new(Bytes::from(frame));
+        decode_response_header(R::KEY, version, &mut reader).map_err(Error::other)?;
+        R::Response::decode(&mut reader, version).map_err(Error::other)
+    }
+
+    pub fn create_topic(&mut self, name: &str, num_partitions: i32) -> Result<()> {
+        let topic = CreatableTopic {
+            name: name.to_owned(),
+            num_partitions,
+            replication_factor: -1,
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        ok(self.call(4, &request)?.topics[0].error_code)
+    }
+
+    pub fn producer_id(&mut self) -> Result<i64> {
+        let answer = self.call(1, &InitProducerIdRequest::default())?;
+        ok(answer.error_code)?;
+        Ok(answer.producer_id)
+    }
+
+    /// Sends one record with acks=all; with a producer id and sequence if there is one. Returns the
+    /// offset that was answered.
+    pub fn produce(
+        &mut self,
+        topic: &str,
+        index: i32,
+        value: u64,
+        producer: Option<(i64, i32)>,
+    ) -> Result<i64> {
+        let mut batch = BatchBuilder::new();
+        if let Some((id, sequence)) = producer {
+            batch = batch.producer(ProducerId(id), ProducerEpoch(0), sequence);
+        }
+        let value = value.to_be_bytes();
+        batch.push(&NewRecord { timestamp: Timestamp(-1), value: Some(&value), ..Default::default() });
+        let records = Some(batch.build().map_err(Error::other)?.to_bytes());
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 10_000,
+            topic_data: vec![TopicProduceData {
+                name: topic.to_owned(),
+                partition_data: vec![PartitionProduceData { index, records }],
+                ..TopicProduceData::default()
+            }],
+            ..ProduceRequest::default()
+        };
+        let answer = self.call(9, &request)?;
+        let row = &answer.responses[0].partition_responses[0];
+        ok(row.error_code)?;
+        Ok(row.base_offset)
+    }
+
+    pub fn commit(&mut self, group: &str, topic: &str, index: i32, offset: i64) -> Result<()> {
+        let partition = OffsetCommitRequestPartition {
+            partition_index: index,
+            committed_offset: offset,
+            ..OffsetCommitRequestPartition::default()
+        };
+        let request = OffsetCommitRequest {
+            group_id: group.to_owned(),
+            topics: vec![OffsetCommitRequestTopic {
+                name: topic.to_owned(),
+                partitions: vec![partition],
+                ..OffsetCommitRequestTopic::default()
+            }],
+            ..OffsetCommitRequest::default()
+        };
+        ok(self.call(8, &request)?.topics[0].partitions[0].error_code)
+    }
+
+    pub fn committed(&mut self, group: &str, topic: &str, index: i32) -> Result<i64> {
+        let wanted =
+            OffsetFetchRequestTopic { name: topic.to_owned(), partition_indexes: vec![index] };
+        let request = OffsetFetchRequest {
+            group_id: group.to_owned(),
+            topics: Some(vec![wanted]),
+            ..OffsetFetchRequest::default()
+        };
+        let row = &self.call(5, &request)?.topics[0].partitions[0];
+        ok(row.error_code)?;
+        Ok(row.committed_offset)
+    }
+
+    /// Every record of a partition: offset and value.
+    pub fn read_all(&mut self, topic: &str, index: i32) -> Result<Vec<(i64, u64)>> {
+        let mut found = Vec::new();
+        let mut next = 0;
+        loop {
+            let partition = FetchPartition {
+                partition: index,
+                fetch_offset: next,
+                partition_max_bytes: FETCH_BYTES,
+                ..FetchPartition::default()
+            };
+            let request = FetchRequest {
+                max_wait_ms: 0,
+                topics: vec![FetchTopic {
+                    topic: topic.to_owned(),
+                    partitions: vec![partition],
+                    ..FetchTopic::default()
+                }],
+                ..FetchRequest::default()
+            };
+            let mut answer = self.call(11, &request)?;
+            let row = answer.responses.remove(0).partitions.remove(0);
+            ok(row.error_code)?;
+            let Records::Bytes(bytes) = row.records else { return Err(Error::other("no bytes")) };
+            let before = next;
+            take_batches(bytes, &mut next, &mut found)?;
+            if next == before && next >= row.high_watermark {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Reads whole batches, and leaves a last one that was cut.
+fn take_batches(mut bytes: Bytes, next: &mut i64, found: &mut Vec<(i64, u64)>) -> Result<()> {
+    while let Ok(header) = BatchHeader::parse(&bytes) {
+        let size = usize::try_from(header.size_bytes()).unwrap();
+        if size > bytes.len() {
+            return Ok(());
+        }
+        let batch = ValidBatch::parse_stored(bytes.split_to(size)).map_err(Error::other)?;
+        for record in &batch.records(1 << 20).map_err(Error::other)? {
+            let record = record.map_err(Error::other)?;
+            let value = record.value.and_then(|value| value.try_into().ok()).unwrap();
+            if header.base_offset.0 + i64::from(record.offset_delta) >= *next {
+                let at = header.base_offset.0 + i64::from(record.offset_delta);
+                found.push((at, u64::from_be_bytes(value)));
+            }
+        }
+        *next = header.next_offset().0;
+    }
+    Ok(())
+}
+
+fn ok(code: ErrorCode) -> Result<()> {
+    if code.is_error() { Err(Error::other(code.name())) } else { Ok(()) }
+}
