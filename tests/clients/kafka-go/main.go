@@ -45,7 +45,7 @@ func client(t *suite.T) *kafka.Client {
 }
 
 func transport(t *suite.T) *kafka.Transport {
-	transport := &kafka.Transport{MetadataTTL: 100 * time.Millisecond}
+	transport := &kafka.Transport{MetadataTTL: 2 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
