@@ -19,8 +19,9 @@ async def admin(t):
     return control
 
 
-async def producer(t, **more):
-    sender = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, client_id="ottla-aiokafka", **more)
+async def producer(t, acks="all", **more):
+    """With acks=all what is acknowledged is below the high watermark; aiokafka's default is 1."""
+    sender = AIOKafkaProducer(bootstrap_servers=BOOTSTRAP, client_id="ottla-aiokafka", acks=acks, **more)
     await sender.start()
     t.defer(sender.stop)
     return sender

@@ -22,8 +22,9 @@ def admin(t):
     return control
 
 
-def producer(t, **more):
-    sender = KafkaProducer(bootstrap_servers=BOOTSTRAP, client_id="ottla-kafka-python", **more)
+def producer(t, acks="all", **more):
+    """With acks=all what is acknowledged is below the high watermark; the default of 2.0.2 is 1."""
+    sender = KafkaProducer(bootstrap_servers=BOOTSTRAP, client_id="ottla-kafka-python", acks=acks, **more)
     t.defer(lambda: sender.close(timeout=5))
     return sender
 
