@@ -22,7 +22,7 @@ use wire::Wire;
 use writers::{Address, Sent};
 
 /// Rounds in an ordinary run.
-const ROUNDS: u64 = 60;
+const ROUNDS: u64 = 200;
 /// The longest that a round's load runs before the kill, in ms.
 const LOAD_MS_MAX: u64 = 250;
 const TOPIC: &str = "killed";

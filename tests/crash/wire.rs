@@ -29,12 +29,12 @@ const FETCH_BYTES: i32 = 4 * 1024 * 1024;
 
 /// A connection.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
 }
 
 impl Wire {
-    pub fn connect(address: &str) -> Result<Self> {
+    pub(crate) fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
@@ -59,7 +59,7 @@ impl Wire {
         R::Response::decode(&mut reader, version).map_err(Error::other)
     }
 
-    pub fn create_topic(&mut self, name: &str, num_partitions: i32) -> Result<()> {
+    pub(crate) fn create_topic(&mut self, name: &str, num_partitions: i32) -> Result<()> {
         let topic = CreatableTopic {
             name: name.to_owned(),
             num_partitions,
@@ -70,7 +70,7 @@ impl Wire {
         ok(self.call(4, &request)?.topics[0].error_code)
     }
 
-    pub fn producer_id(&mut self) -> Result<i64> {
+    pub(crate) fn producer_id(&mut self) -> Result<i64> {
         let answer = self.call(1, &InitProducerIdRequest::default())?;
         ok(answer.error_code)?;
         Ok(answer.producer_id)
@@ -78,7 +78,7 @@ impl Wire {
 
     /// Sends one record with acks=all; with a producer id and sequence if there is one. Returns the
     /// offset that was answered.
-    pub fn produce(
+    pub(crate) fn produce(
         &mut self,
         topic: &str,
         index: i32,
@@ -108,7 +108,7 @@ impl Wire {
         Ok(row.base_offset)
     }
 
-    pub fn commit(&mut self, group: &str, topic: &str, index: i32, offset: i64) -> Result<()> {
+    pub(crate) fn commit(&mut self, group: &str, topic: &str, index: i32, offset: i64) -> Result<()> {
         let partition = OffsetCommitRequestPartition {
             partition_index: index,
             committed_offset: offset,
@@ -126,7 +126,7 @@ impl Wire {
         ok(self.call(8, &request)?.topics[0].partitions[0].error_code)
     }
 
-    pub fn committed(&mut self, group: &str, topic: &str, index: i32) -> Result<i64> {
+    pub(crate) fn committed(&mut self, group: &str, topic: &str, index: i32) -> Result<i64> {
         let wanted =
             OffsetFetchRequestTopic { name: topic.to_owned(), partition_indexes: vec![index] };
         let request = OffsetFetchRequest {
@@ -140,7 +140,7 @@ impl Wire {
     }
 
     /// Every record of a partition: offset and value.
-    pub fn read_all(&mut self, topic: &str, index: i32) -> Result<Vec<(i64, u64)>> {
+    pub(crate) fn read_all(&mut self, topic: &str, index: i32) -> Result<Vec<(i64, u64)>> {
         let mut found = Vec::new();
         let mut next = 0;
         loop {

@@ -10,10 +10,10 @@ use super::wire::Wire;
 
 /// Where the broker is at the moment; shared by all.
 #[derive(Clone, Debug, Default)]
-pub struct Address(Arc<(Mutex<String>, Condvar)>);
+pub(crate) struct Address(Arc<(Mutex<String>, Condvar)>);
 
 impl Address {
-    pub fn set(&self, address: &str) {
+    pub(crate) fn set(&self, address: &str) {
         address.clone_into(&mut self.0.0.lock().unwrap());
         self.0.1.notify_all();
     }
@@ -34,13 +34,13 @@ impl Address {
 
 /// A value that was sent, and the offset that was answered, if an answer came.
 #[derive(Debug)]
-pub struct Sent {
-    pub value: u64,
-    pub offset: Option<i64>,
+pub(crate) struct Sent {
+    pub(crate) value: u64,
+    pub(crate) offset: Option<i64>,
 }
 
 /// Sends rising values to one partition.
-pub fn produce(
+pub(crate) fn produce(
     topic: &'static str,
     partition: i32,
     idempotent: bool,
@@ -79,7 +79,7 @@ pub fn produce(
 
 /// Commits rising offsets and finds after each crash that none was lost; returns the last one that
 /// was acknowledged.
-pub fn commit(
+pub(crate) fn commit(
     topic: &'static str,
     address: &Address,
     stop: &Arc<AtomicBool>,
