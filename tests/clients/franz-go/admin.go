@@ -36,7 +36,7 @@ func recreate(t *suite.T) {
 	t.Check(err, "delete")
 	t.Check(deleted.Err, "delete")
 	newTopic(t, "a", 1, nil)
-	t.Equal(topicID(t, client, topic) == id, false, "the same topic id after delete and create")
+	t.Equal(topicID(t, admin(t), topic) == id, false, "the same topic id after delete and create")
 
 	produce(t, numbered(topic, 0, 3, time.Now()))
 	got := consume(t, connect(t, from(topic, 0, kgo.NewOffset().AtStart())), 3)
