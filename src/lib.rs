@@ -19,6 +19,7 @@ pub mod partition;
 pub mod protocol;
 pub mod records;
 pub mod server;
+pub mod telemetry;
 pub mod types;
 
 pub use embed::{Builder, DeclaredTopic, Ottla, StartError, StopError};

@@ -13,6 +13,8 @@ pub(crate) enum Ended {
     Failed(Vec<String>),
     /// It was asked wrongly. Exit code 2.
     Usage(String),
+    /// Its port or data folder is in use. Exit code 3.
+    Taken(String),
     /// Whoever read its output has gone. Exit code 0.
     PipeClosed,
 }
@@ -36,6 +38,7 @@ impl Ended {
         let (texts, code) = match self {
             Self::Failed(texts) => (texts, 1),
             Self::Usage(text) => (vec![text], 2),
+            Self::Taken(text) => (vec![text], 3),
             Self::PipeClosed => (Vec::new(), 0),
         };
         for text in texts {

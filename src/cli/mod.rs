@@ -16,6 +16,7 @@ mod output;
 mod ping;
 mod produce;
 mod progress;
+mod ready;
 mod serve;
 mod settings;
 mod signals;

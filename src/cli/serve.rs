@@ -1,23 +1,160 @@
 //! `ottla serve`, which is `ottla` alone: the broker.
+//!
+//! The first line on stdout says where it is to be reached; the ready file appears at the same time.
+//! Before either, nothing is promised; from then on everything works. Logs go to stderr.
+
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::ended::Ended;
 use super::output::Output;
+use super::ready::Ready;
 use super::settings::Settings;
+use super::signals::Signals;
+use super::topics_file;
+use crate::clock::Clock;
+use crate::config::load::Loaded;
+use crate::embed::{DeclaredTopic, Ottla, StartError};
+use crate::telemetry::{self, LogFormat};
+
+/// How long a clean stop may take.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Run the broker
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
     settings: Settings,
+    /// Topics to be there from the start, as a YAML file; `ottla check` checks it
+    #[arg(long, value_name = "FILE", help_heading = "Settings")]
+    topics: Option<PathBuf>,
+    /// Write addresses and process id as JSON to this file once everything works
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    ready_json: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace or off, or a list such as
+    /// info,ottla::server=debug; by default info
+    #[arg(long, value_name = "LEVEL", help_heading = "Output")]
+    log_level: Option<String>,
+    /// How to log
+    #[arg(long, value_enum, help_heading = "Output")]
+    log_format: Option<LogFormatFlag>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormatFlag {
+    Text,
+    Json,
 }
 
 impl Serve {
-    /// Does it.
+    /// Does it, until a signal says that it is enough.
     ///
     /// # Errors
     /// See [`Ended`].
-    pub(crate) fn run(self, _out: &mut Output) -> Result<(), Ended> {
-        self.settings.load()?;
-        Err(Ended::failed("this build has no broker yet"))
+    pub(crate) fn run(self, out: &mut Output) -> Result<(), Ended> {
+        self.start_logs()?;
+        let loaded = self.settings.load()?;
+        let topics = self.declared()?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        if let Some(path) = &self.ready_json {
+            Ready::remove(path)?;
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Ended::failed(format!("no runtime: {error}")))?;
+        let outcome = runtime.block_on(self.serve(&loaded, topics, out));
+        // Whatever still runs has been asked to end and had its time.
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn serve(
+        &self,
+        loaded: &Loaded,
+        topics: Vec<DeclaredTopic>,
+        out: &mut Output,
+    ) -> Result<(), Ended> {
+        let mut signals = Signals::listen()?;
+        let builder =
+            Ottla::builder().config(loaded.broker.clone()).exposure(loaded.exposure).topics(topics);
+        let ottla = tokio::select! {
+            started = builder.start() => started.map_err(refused)?,
+            () = signals.next() => return Err(Ended::failed("stopped before it was ready")),
+        };
+        let ready = Ready::of(&ottla, None);
+        if let Some(path) = &self.ready_json {
+            ready.write(path)?;
+        }
+        // Nobody has to read the line: a closed pipe is no reason to stop.
+        match out.line(&ready).and_then(|()| out.flush()) {
+            Ok(()) | Err(Ended::PipeClosed) => {}
+            Err(ended) => return Err(ended),
+        }
+        signals.next().await;
+        tracing::info!("stopping");
+        stop(ottla, &mut signals).await
+    }
+
+    fn start_logs(&self) -> Result<(), Ended> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+        let level = self.log_level.clone().or_else(|| variable("OTTLA_LOG_LEVEL"));
+        let format = match (self.log_format, variable("OTTLA_LOG_FORMAT").as_deref()) {
+            (Some(LogFormatFlag::Json), _) | (None, Some("json")) => LogFormat::Json,
+            (Some(LogFormatFlag::Text), _) | (None, Some("text") | None) => LogFormat::Text,
+            (None, Some(other)) => {
+                return Err(Ended::Usage(format!(
+                    "OTTLA_LOG_FORMAT is {other:?}: it must be text or json"
+                )));
+            }
+        };
+        let started = telemetry::start(level.as_deref().unwrap_or("info"), format);
+        started.map_err(|error| Ended::Usage(error.to_string()))
+    }
+
+    fn declared(&self) -> Result<Vec<DeclaredTopic>, Ended> {
+        let Some(path) = &self.topics else { return Ok(Vec::new()) };
+        let declared = topics_file::read(path).map_err(Ended::Failed)?.into_iter();
+        let topic = |topic: topics_file::Declared| DeclaredTopic {
+            name: topic.name,
+            partitions: topic.partitions,
+            replication_factor: topic.replication_factor,
+            configs: topic.configs,
+        };
+        Ok(declared.map(topic).collect())
+    }
+}
+
+/// Why it did not start, and what to do.
+fn refused(error: StartError) -> Ended {
+    let is_taken = error.is_taken();
+    match &error {
+        StartError::Bind(_) if is_taken => Ended::Taken(format!(
+            "{error}: stop what listens there, or give another --port, 0 takes a free one"
+        )),
+        StartError::Lock(_) if is_taken => {
+            Ended::Taken(format!("{error}: stop that process, or give another --data-dir"))
+        }
+        StartError::Config(_) => Ended::Usage(error.to_string()),
+        StartError::Bind(_)
+        | StartError::Lock(_)
+        | StartError::Open(_)
+        | StartError::Topic { .. }
+        | StartError::Internal(_) => Ended::failed(error.to_string()),
+    }
+}
+
+/// Stops cleanly; a second signal ends the process at once.
+async fn stop(ottla: Ottla, signals: &mut Signals) -> Result<(), Ended> {
+    let clock = Clock::system();
+    let limit_ms = u64::try_from(STOP_MAX.as_millis()).unwrap_or(u64::MAX);
+    tokio::select! {
+        stopped = ottla.stop() => stopped.map_err(|error| Ended::failed(error.to_string())),
+        () = clock.sleep_ms(limit_ms) => Err(Ended::failed(format!(
+            "not everything had ended after {STOP_MAX:?}: what was acknowledged is safe"
+        ))),
+        () = signals.next() => {
+            Err(Ended::failed("ended by a second signal: what was acknowledged is safe"))
+        }
     }
 }

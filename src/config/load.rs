@@ -63,6 +63,8 @@ pub struct Loaded {
     pub statics: BTreeMap<&'static str, Static>,
     /// The listeners, checked.
     pub listeners: Vec<Listener>,
+    /// Whether listeners without authentication may be reached from other machines.
+    pub exposure: Exposure,
     /// To be logged once, each a sentence.
     pub warnings: Vec<String>,
 }
@@ -288,7 +290,7 @@ impl Loading {
             self.warnings.push(format!("no setting is known for these variables: {names}"));
         }
         let Self { broker, statics, warnings, .. } = self;
-        Ok(Loaded { broker, statics, listeners, warnings })
+        Ok(Loaded { broker, statics, listeners, exposure, warnings })
     }
 }
 

@@ -1,0 +1,99 @@
+//! `ottla` alone: the broker as a process.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::commands::{Cluster, Running, run};
+use crate::support::{Broker, Storage};
+
+#[test]
+fn a_ready_broker_says_where_it_is() {
+    let broker = Broker::start(&Storage::Memory, &[]).unwrap();
+    let first = broker.log_tail(usize::MAX).lines().next().unwrap().to_owned();
+    let version = env!("CARGO_PKG_VERSION");
+    let address = broker.bootstrap();
+    assert_eq!(
+        first,
+        format!(
+            "ottla {version} ready: kafka {address}, http off, data in memory, durability ephemeral"
+        )
+    );
+    let ready = broker.ready();
+    assert_eq!(ready["pid"], json!(broker.pid()));
+    assert_eq!(ready["version"], json!(version));
+    assert_eq!(ready["http"], json!(null));
+    assert_eq!(ready["listeners"], json!([{ "name": "PLAINTEXT", "address": address }]));
+    broker.stop().unwrap();
+}
+
+#[test]
+fn a_port_or_data_folder_in_use_is_exit_code_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::Folder(folder.path().join("data"));
+    let broker = Broker::start(&storage, &[]).unwrap();
+    let (_, port) = broker.bootstrap().rsplit_once(':').unwrap();
+    let error = run("", &["--ephemeral", "--port", port, "--http-port", "off"]).fails(3);
+    assert!(error.contains(broker.bootstrap()) && error.contains("--port"), "{error}");
+    let data = folder.path().join("data").display().to_string();
+    let error = run("", &["--data-dir", &data, "--port", "0", "--http-port", "off"]).fails(3);
+    assert!(error.contains(&broker.pid().to_string()), "{error}");
+    assert!(error.contains("--data-dir"), "{error}");
+    broker.stop().unwrap();
+}
+
+#[test]
+fn declared_topics_are_there_and_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::Folder(folder.path().join("data"));
+    let declare = |partitions: u32| {
+        let path = folder.path().join("topics.yaml");
+        let text =
+            format!("topics:\n  - name: a\n    partitions: {partitions}\n    retention: 1d\n");
+        std::fs::write(&path, text).unwrap();
+        Broker::start(&storage, &["--topics", &path.display().to_string()])
+    };
+    for partitions in [2, 5] {
+        let broker = declare(partitions).unwrap();
+        let found = run(broker.bootstrap(), &["topic", "describe", "a", "--json"]).json();
+        assert_eq!(found[0]["partitions"].as_array().unwrap().len(), partitions as usize);
+        assert_eq!(found[0]["configs"], json!({ "retention.ms": "86400000" }));
+        broker.stop().unwrap();
+    }
+    let error = declare(3).map(|_| ()).unwrap_err();
+    assert!(error.contains("topic a") && error.contains('5') && error.contains('3'), "{error}");
+}
+
+#[test]
+fn a_wrong_topics_file_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("topics.yaml").display().to_string();
+    std::fs::write(&path, "topics:\n  - name:.a\n    partitions: 2\n").unwrap();
+    let error = run("", &["--ephemeral", "--port", "0", "--topics", &path]).fails(1);
+    assert!(error.starts_with(&format!("error: {path}, line ")), "{error}");
+}
+
+#[test]
+fn other_machines_are_not_let_in_by_accident() {
+    let listen = "PLAINTEXT://0.0.0.0:0";
+    let error = run("", &["--ephemeral", "--listen", listen]).fails(2);
+    assert!(error.contains("--insecure-no-auth"), "{error}");
+}
+
+#[test]
+fn ctrl_c_stops_cleanly_with_a_fetch_parked() {
+    let cluster = Cluster::start();
+    cluster.feed(&["produce", "t"], b"x\n").ok();
+    let args = ["--ephemeral", "--port", "0", "--http-port", "off", "--log-format", "json"];
+    let server = Running::start("", &args);
+    let line = server.wait_lines(1).remove(0);
+    let bootstrap = line.split(' ').nth(4).unwrap().trim_end_matches(',').to_owned();
+    run(&bootstrap, &["topic", "create", "t"]).ok();
+    let follower = Running::start(&bootstrap, &["consume", "t", "--from-beginning"]);
+    server.signal(Signal::INT);
+    let done = server.end();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    for line in done.err.lines() {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
+    }
+    drop(follower);
+}
