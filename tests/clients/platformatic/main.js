@@ -1,0 +1,12 @@
+'use strict'
+
+require('./cases/admin')
+require('./cases/groups')
+require('./cases/consume')
+require('./cases/produce')
+require('./cases/restart')
+
+const { main } = require('../common/harness')
+const { removeAll } = require('./client')
+
+main(removeAll)
