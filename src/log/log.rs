@@ -37,8 +37,8 @@ pub struct Log {
     /// Changes of names in the folder, and how many of them are durable.
     pub(super) names: u64,
     names_synced: u64,
-    /// The folder's own name, until it is durable.
-    new_folder_in: Option<PathBuf>,
+    /// The folder with this folder's name, until that is durable.
+    parent: Option<PathBuf>,
     pub(super) epochs_changed: bool,
     /// Oldest first.
     pub(super) deleted: Vec<DeletedFile>,
@@ -93,7 +93,8 @@ impl Log {
         let has_gaps = config.compact || fs.exists(&dir.join(COMPACTED));
         let factory = SegmentFactory { fs, dir, index_interval_bytes: interval, has_gaps };
         let loaded = recovery::load(&factory, checkpoint, now)?;
-        let parent = factory.dir.parent().filter(|_| loaded.is_new).map(Path::to_owned);
+        // Also of a folder that was there: whether its name is durable, only a clean stop tells.
+        let parent = factory.dir.parent().filter(|_| !checkpoint.clean).map(Path::to_owned);
         let durable = if checkpoint.clean { loaded.end } else { checkpoint.durable_up_to };
         let mut log = Self {
             tail: None,
@@ -102,8 +103,8 @@ impl Log {
             synced_end: durable.min(loaded.end),
             names: u64::from(!checkpoint.clean),
             names_synced: 0,
-            new_folder_in: parent,
-            epochs_changed: !checkpoint.clean,
+            parent,
+            epochs_changed: loaded.epochs_changed,
             deleted: Vec::new(),
             shared: Arc::new(Shared {
                 segments: ArcSwap::from_pointee(loaded.segments),
@@ -205,7 +206,7 @@ impl Log {
         if self.names > self.names_synced {
             dirs.push(self.factory.dir.clone());
         }
-        dirs.extend(self.new_folder_in.clone());
+        dirs.extend(self.parent.clone());
         Ok(Unsynced {
             files,
             dirs,
@@ -222,7 +223,7 @@ impl Log {
         self.synced_end = self.synced_end.max(unsynced.end);
         self.names_synced = self.names_synced.max(unsynced.names);
         if !unsynced.dirs.is_empty() {
-            self.new_folder_in = None;
+            self.parent = None;
         }
         if let Some(text) = &unsynced.epochs {
             self.epochs_changed = self.epochs().encode() != *text;

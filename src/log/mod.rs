@@ -5,6 +5,16 @@
 //! [`Log`] is the one writer. [`LogReader`]s, any number, read beside it without its lock: they see
 //! an immutable list of segments and an end that only rises once what lies before it can be read.
 //!
+//! | to | call |
+//! |---|---|
+//! | open and recover | [`Log::open`] with a [`Checkpoint`] of the last run; tells [`Recovery`] |
+//! | append | [`crate::records::ValidBatch::assign`] each batch, then [`Log::append`] |
+//! | make durable | [`Log::unsynced`], [`Unsynced::sync`] on any thread, [`Log::mark_synced`]; if the sync fails, [`Log::poison`] |
+//! | read | [`LogReader::read`] for ranges of files, [`LogReader::batches`] for checked batches |
+//! | look up | [`LogReader::offset_for_timestamp`], [`LogReader::max_timestamp`], [`LogReader::epoch_end`] |
+//! | shorten | [`Log::advance_start`]; [`Log::enforce_retention`], later [`Log::remove_due`] |
+//! | stop | [`Log::close`]; its result is the clean checkpoint's `durable_up_to` |
+//!
 //! Invariants:
 //! * log start offset <= log end offset; offsets are never given twice.
 //! * What is visible to a reader is a whole batch whose CRC was right when it was written.

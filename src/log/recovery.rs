@@ -24,6 +24,9 @@ use crate::records::header::{HEADER_LEN, MAGIC};
 use crate::records::{BatchHeader, ValidBatch};
 use crate::types::{Offset, Timestamp};
 
+/// Of the file of epochs: more than a million entries.
+const EPOCHS_LEN_MAX: u64 = 1 << 24;
+
 /// What opening a log found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
@@ -43,8 +46,8 @@ pub(crate) struct Loaded {
     pub(crate) end: Offset,
     pub(crate) epochs: EpochCache,
     pub(crate) recovery: Recovery,
-    /// The folder was made just now.
-    pub(crate) is_new: bool,
+    /// The file of epochs does not say what `epochs` does.
+    pub(crate) epochs_changed: bool,
 }
 
 pub(crate) fn load(
@@ -52,8 +55,7 @@ pub(crate) fn load(
     checkpoint: Checkpoint,
     now: Timestamp,
 ) -> Result<Loaded, LogError> {
-    let is_new = !factory.fs.exists(&factory.dir);
-    if is_new {
+    if !factory.fs.exists(&factory.dir) {
         factory.fs.create_dir_all(&factory.dir).map_err(LogError::io("create", &factory.dir))?;
     }
     let mut segments = list_segments(factory, now)?;
@@ -68,10 +70,12 @@ pub(crate) fn load(
         }
         end = start;
     }
-    let mut epochs = scan.epochs(&segments)?;
+    let stored = scan.stored_epochs();
+    let mut epochs = scan.epochs(&segments, stored.as_ref())?;
     epochs.cut_end(end);
     epochs.cut_start(start);
-    Ok(Loaded { segments, start, end, epochs, recovery: scan.recovery, is_new })
+    let epochs_changed = stored.unwrap_or_default() != epochs;
+    Ok(Loaded { segments, start, end, epochs, epochs_changed, recovery: scan.recovery })
 }
 
 fn list_segments(factory: &SegmentFactory, now: Timestamp) -> Result<Vec<Arc<Segment>>, LogError> {
@@ -292,15 +296,21 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// The epoch cache: the file as far as it was not walked, else from the headers.
-    fn epochs(&self, segments: &[Arc<Segment>]) -> Result<EpochCache, LogError> {
+    /// The file of epochs; `None` if it cannot be read: it is derived.
+    fn stored_epochs(&self) -> Option<EpochCache> {
         let path = self.factory.dir.join(LEADER_EPOCHS);
-        let stored = match self.factory.fs.read(&path, 1 << 24) {
-            Ok(bytes) => str::from_utf8(&bytes).ok().and_then(EpochCache::decode),
-            Err(_) => None, // Derived: made anew below.
-        };
+        let bytes = self.factory.fs.read(&path, EPOCHS_LEN_MAX).ok()?;
+        EpochCache::decode(str::from_utf8(&bytes).ok()?)
+    }
+
+    /// Where epochs begin: by the file as far as nothing was walked, else by the headers.
+    fn epochs(
+        &self,
+        segments: &[Arc<Segment>],
+        stored: Option<&EpochCache>,
+    ) -> Result<EpochCache, LogError> {
         let mut epochs = match stored {
-            Some(stored) => stored,
+            Some(stored) => stored.clone(),
             None => epochs_of(segments, self.walked_from)?,
         };
         epochs.cut_end(self.walked_from);

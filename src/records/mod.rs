@@ -13,6 +13,11 @@
 //!
 //! \* written by the broker, outside the CRC, so that a batch is placed without being copied.
 //!
+//! What a producer sent becomes a [`ValidBatch`] by [`ValidBatch::parse_within`], what lies in a log
+//! by [`ValidBatch::parse_stored`], what is ours by a [`BatchBuilder`]. [`ValidBatch::assign`] places
+//! it, [`ValidBatch::slices`] is what is written, [`ValidBatch::check_records`] walks its records
+//! without keeping them and [`ValidBatch::records`] gives them out.
+//!
 //! The older formats (magic 0 and 1) are deliberately not here: Kafka 4 neither takes nor returns
 //! them.
 #![deny(clippy::indexing_slicing)]

@@ -120,7 +120,7 @@ impl Default for FaultyFs {
 }
 
 impl FaultyFs {
-    /// An empty disk with the folder `/`.
+    /// An empty disk with the folder `/`. What is made in it is durable once `/` has been synced.
     pub fn new() -> Self {
         let names = BTreeMap::from([(PathBuf::from("/"), Node::Dir)]);
         let durable_names = names.clone();
@@ -155,6 +155,8 @@ impl FaultyFs {
             let kept = random.below(state.pending_names.len() + 1);
             state.pending_names.iter().take(kept).for_each(|op| op.apply(&mut names));
         }
+        let known = names.clone();
+        names.retain(|path, _| path.ancestors().all(|above| known.contains_key(above)));
         let files: Vec<Content> =
             state.files.iter().map(|content| content.crash(crash, &mut random)).collect();
         let durable_names = names.clone();

@@ -80,15 +80,16 @@ fn check_kept(fs: FaultyFs, promised: Promised, crash: Option<Crash>, context: &
 
 #[test]
 fn nothing_promised_is_lost_whichever_call_fails() {
-    let whole = FaultyFs::new();
+    let whole = disk();
+    let before = whole.calls();
     let mut promised = Promised::default();
     live(&(Arc::new(whole.clone()) as Arc<dyn Fs>), &mut promised).unwrap();
     assert_eq!(promised.end, Offset(240));
-    let calls = whole.calls();
+    let calls = whole.calls() - before;
     assert!(calls > 150);
     for after in 0..calls {
         for kind in [FaultKind::Error(io::ErrorKind::StorageFull), FaultKind::Torn] {
-            let disk = FaultyFs::new();
+            let disk = disk();
             disk.inject(Fault { op: Op::Any, after, kind });
             let mut promised = Promised::default();
             let result = live(&(Arc::new(disk.clone()) as Arc<dyn Fs>), &mut promised);
@@ -104,7 +105,7 @@ fn nothing_promised_is_lost_whichever_call_fails() {
 
 #[test]
 fn a_failed_sync_is_not_made_good_by_a_second_one() {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     append(&mut log, 2);
@@ -124,7 +125,7 @@ fn a_failed_sync_is_not_made_good_by_a_second_one() {
 
 #[test]
 fn a_poisoned_log_can_still_be_emptied() {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     for _ in 0..150 {

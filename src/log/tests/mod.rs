@@ -7,10 +7,10 @@ mod retention;
 mod times;
 mod torn;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fs::Fs;
+use super::fs::{FaultyFs, Fs};
 use super::*;
 use crate::records::{BatchBuilder, NewRecord, ValidBatch};
 use crate::types::{LeaderEpoch, Offset, Timestamp};
@@ -33,6 +33,14 @@ pub(super) fn config() -> LogConfig {
 
 pub(super) fn dir() -> PathBuf {
     PathBuf::from("/data/topic-0")
+}
+
+/// A disk that has the folder above [`dir`].
+pub(super) fn disk() -> FaultyFs {
+    let disk = FaultyFs::new();
+    disk.create_dir_all(Path::new("/data")).unwrap();
+    disk.sync_dir(Path::new("/")).unwrap();
+    disk
 }
 
 /// A batch of `count` records at the end of `log`; each value names its offset.

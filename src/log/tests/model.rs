@@ -220,7 +220,7 @@ impl Run {
 #[test]
 fn any_life_on_a_disk_that_forgets_keeps_what_was_synced() {
     for seed in 0..100 {
-        let disk = FaultyFs::new();
+        let disk = disk();
         let mut run = Run::new(seed, Arc::new(disk.clone()), Some(disk), dir());
         (0..STEPS).for_each(|_| run.step());
     }

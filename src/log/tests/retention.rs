@@ -7,7 +7,7 @@ const HOUR: i64 = 3_600_000;
 
 /// Segments of two batches each, an hour apart.
 fn hourly(config: LogConfig, count: i64) -> (FaultyFs, Log) {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let config = LogConfig { segment_ms: HOUR - 1, ..config };
     let (mut log, _) = Log::open(fs, dir(), config, Checkpoint::default(), NOW).unwrap();
@@ -140,7 +140,7 @@ fn a_new_start_offset_survives_the_next_instant() {
 
 #[test]
 fn records_without_time_age_from_their_append() {
-    let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new());
+    let fs: Arc<dyn Fs> = Arc::new(disk());
     let (mut log, _) = Log::open(fs, dir(), by_time(1), Checkpoint::default(), NOW).unwrap();
     log.append(&[batch_at(Offset(0), 1, Timestamp(-5))], NOW.plus_ms(7)).unwrap();
     let mut at = |ms| log.enforce_retention(NOW.plus_ms(HOUR + ms), Offset(1)).unwrap().segments;

@@ -7,7 +7,7 @@ use super::*;
 
 /// A synced log of twenty batches of two, and its one segment's bytes.
 fn written() -> (FaultyFs, Vec<u64>) {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     let mut starts = Vec::new();
@@ -112,7 +112,7 @@ fn damage_with_whole_batches_behind_it_is_not_cut() {
 
 #[test]
 fn a_missing_segment_is_damage() {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     for _ in 0..200 {
@@ -132,7 +132,7 @@ fn a_missing_segment_is_damage() {
 
 #[test]
 fn a_clean_stop_that_does_not_fit_is_damage() {
-    let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new());
+    let fs: Arc<dyn Fs> = Arc::new(disk());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     append(&mut log, 5);
     let end = log.close().unwrap();
@@ -143,7 +143,7 @@ fn a_clean_stop_that_does_not_fit_is_damage() {
 
 #[test]
 fn doubtful_indexes_are_made_anew() {
-    let disk = FaultyFs::new();
+    let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     for _ in 0..100 {
@@ -171,7 +171,7 @@ fn doubtful_indexes_are_made_anew() {
 
 #[test]
 fn a_segment_missing_behind_a_clean_stop_is_damage_to_who_reads_there() {
-    let fs: Arc<dyn Fs> = Arc::new(FaultyFs::new());
+    let fs: Arc<dyn Fs> = Arc::new(disk());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
     for _ in 0..200 {
         append(&mut log, 3);
@@ -186,4 +186,19 @@ fn a_segment_missing_behind_a_clean_stop_is_damage_to_who_reads_there() {
         let read = log.reader().read(Offset(offset), end, 1, true);
         assert_eq!(read.is_err(), base.0 <= offset && offset < next.0, "{offset}");
     }
+}
+
+#[test]
+fn a_sync_after_a_kill_covers_what_was_made_before_it() {
+    let disk = disk();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    append(&mut log, 2);
+    drop(log); // Killed: nothing is synced, but everything is still there.
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    append(&mut log, 2);
+    sync(&mut log);
+    let fs: Arc<dyn Fs> = Arc::new(disk.crash(fs::Crash::DropUnsynced));
+    let (log, _) = open(&fs, durable(4)).unwrap();
+    assert_eq!(read_all(&log.reader()), [0, 1, 2, 3]);
 }
