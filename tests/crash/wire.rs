@@ -9,15 +9,14 @@ use bytes::Bytes;
 use ottla::codec::{Message, Reader};
 use ottla::protocol::header::{decode_response_header, request_frame};
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, Records};
 use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
 use ottla::protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use ottla::protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
-use ottla::protocol::messages::produce::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
+use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::protocol::{ErrorCode, Request, RequestHeader};
 use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
 use ottla::types::{ProducerEpoch, ProducerId, Timestamp};
@@ -70,6 +69,12 @@ impl Wire {
         ok(self.call(4, &request)?.topics[0].error_code)
     }
 
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Result<()> {
+        let topic_names = vec![name.to_owned()];
+        let request = DeleteTopicsRequest { topic_names, ..Default::default() };
+        ok(self.call(4, &request)?.responses[0].error_code)
+    }
+
     pub(crate) fn producer_id(&mut self) -> Result<i64> {
         let answer = self.call(1, &InitProducerIdRequest::default())?;
         ok(answer.error_code)?;
@@ -90,7 +95,11 @@ impl Wire {
             batch = batch.producer(ProducerId(id), ProducerEpoch(0), sequence);
         }
         let value = value.to_be_bytes();
-        batch.push(&NewRecord { timestamp: Timestamp(-1), value: Some(&value), ..Default::default() });
+        batch.push(&NewRecord {
+            timestamp: Timestamp(-1),
+            value: Some(&value),
+            ..Default::default()
+        });
         let records = Some(batch.build().map_err(Error::other)?.to_bytes());
         let request = ProduceRequest {
             acks: -1,
@@ -108,7 +117,13 @@ impl Wire {
         Ok(row.base_offset)
     }
 
-    pub(crate) fn commit(&mut self, group: &str, topic: &str, index: i32, offset: i64) -> Result<()> {
+    pub(crate) fn commit(
+        &mut self,
+        group: &str,
+        topic: &str,
+        index: i32,
+        offset: i64,
+    ) -> Result<()> {
         let partition = OffsetCommitRequestPartition {
             partition_index: index,
             committed_offset: offset,
