@@ -10,17 +10,20 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
 
 use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, TopicError};
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::config::broker::BrokerConfig;
 use crate::config::listener::{Endpoints, Exposure, listeners};
-use crate::config::value::Durability;
+use crate::config::value::{Durability, HttpPort};
+use crate::http::{self, HttpState};
 use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
 use crate::partition::Flusher;
@@ -112,6 +115,7 @@ pub struct Ottla {
     addresses: Vec<(String, SocketAddr)>,
     flusher: Flusher,
     flusher_thread: JoinHandle<()>,
+    http: Option<SocketAddr>,
     _lock: Option<DataLock>,
 }
 
@@ -136,6 +140,11 @@ impl Ottla {
     /// Each listener with the address it is bound to.
     pub fn listeners(&self) -> &[(String, SocketAddr)] {
         &self.addresses
+    }
+
+    /// Where health and metrics are served, if they are.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
     }
 
     /// The data folder; `None` where everything is in memory.
@@ -192,18 +201,20 @@ impl Ottla {
 }
 
 impl Builder {
-    /// Keeps everything in memory, and takes any free port.
+    /// Keeps everything in memory, takes any free port, and serves no HTTP.
     #[must_use]
     pub fn ephemeral(mut self) -> Self {
         self.config.ottla_durability = Durability::Ephemeral;
+        self.config.ottla_http_port = HttpPort::Off;
         self.config.listeners = Endpoints::local(0);
         self
     }
 
-    /// Keeps the data here, on any free port.
+    /// Keeps the data here, takes any free port, and serves no HTTP.
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.ottla_data_dir = Some(path.into().display().to_string());
+        self.config.ottla_http_port = HttpPort::Off;
         self.config.listeners = Endpoints::local(0);
         self
     }
@@ -280,6 +291,13 @@ impl Builder {
             Arc::clone(&metrics),
         );
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
+        let state = HttpState {
+            boot: Arc::clone(&boot),
+            metrics: Arc::clone(&metrics),
+            clock: self.clock.clone(),
+            durability: self.config.ottla_durability,
+        };
+        let http = self.serve_http(state, &tasks).await;
         let options = BrokerOptions {
             config: self.config.clone(),
             clock: self.clock.clone(),
@@ -302,6 +320,7 @@ impl Builder {
                     addresses,
                     flusher,
                     flusher_thread,
+                    http,
                     _lock,
                 })
             }
@@ -326,6 +345,22 @@ impl Builder {
             );
         }
         Ok(bound)
+    }
+
+    /// Serves HTTP where that is wanted; a port that is taken is a warning, no more.
+    async fn serve_http(&self, state: HttpState, tasks: &Tasks) -> Option<SocketAddr> {
+        let HttpPort::On(port) = self.config.ottla_http_port else { return None };
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+            Ok((address, listener)) => {
+                tasks.spawn("http", http::serve(listener, state, tasks.stopping()));
+                Some(address)
+            }
+            Err(error) => {
+                tracing::warn!(port, %error, "no HTTP: choose another port with --http-port");
+                None
+            }
+        }
     }
 
     async fn open(self, options: BrokerOptions) -> Result<Arc<Broker>, StartError> {

@@ -12,6 +12,7 @@ pub mod codec;
 pub mod config;
 pub mod embed;
 pub mod groups;
+pub mod http;
 pub mod ids;
 pub mod log;
 pub mod machine;
