@@ -20,12 +20,12 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    /// Of this one, with the address of its HTTP face.
-    pub(crate) fn of(ottla: &Ottla, http: Option<SocketAddr>) -> Self {
+    /// Of this one.
+    pub(crate) fn of(ottla: &Ottla) -> Self {
         let data = ottla.data_dir();
         Self {
             listeners: ottla.listeners().to_vec(),
-            http,
+            http: ottla.http_address(),
             data: data.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string()),
             durability: ottla.durability().to_string(),
         }

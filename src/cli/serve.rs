@@ -82,7 +82,7 @@ impl Serve {
             started = builder.start() => started.map_err(refused)?,
             () = signals.next() => return Err(Ended::failed("stopped before it was ready")),
         };
-        let ready = Ready::of(&ottla, None);
+        let ready = Ready::of(&ottla);
         if let Some(path) = &self.ready_json {
             ready.write(path)?;
         }

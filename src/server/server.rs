@@ -48,7 +48,7 @@ pub struct Bound {
 
 /// Why a listener could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen at {address} ({name}): {source}{}", self.hint())]
+#[error("cannot listen at {address} ({name}): {source}")]
 pub struct BindError {
     /// The listener's name.
     pub name: String,
@@ -59,14 +59,6 @@ pub struct BindError {
 }
 
 impl BindError {
-    fn hint(&self) -> &'static str {
-        if self.is_taken() {
-            "; end the program that has the port, or choose another with --port N (0: any free one)"
-        } else {
-            ""
-        }
-    }
-
     /// Whether somebody else has the port.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
