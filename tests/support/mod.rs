@@ -57,6 +57,12 @@ impl Broker {
         };
         command.args(["--port", "0", "--http-port", "off", "--ready-json"]);
         command.arg(files.path().join("ready.json")).args(extra);
+        // What is set for the test run is not meant for the broker.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OTTLA_") {
+                command.env_remove(name);
+            }
+        }
         let output = output_file(&files.path().join("log"))
             .map_err(|error| format!("no file for the broker's output: {error}"))?;
         let child =
