@@ -1,0 +1,185 @@
+//! Settings that bound or switch off what a broker does: each in force on a broker of the test's
+//! own. A broker that the environment names is not asked.
+
+use std::time::Duration;
+
+use ottla::clock::Clock;
+use ottla::protocol::ErrorCode;
+use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
+use ottla::protocol::messages::describe_cluster::DescribeClusterRequest;
+use ottla::protocol::messages::fetch::FetchRequest;
+use ottla::protocol::messages::find_coordinator::FindCoordinatorRequest;
+use ottla::protocol::messages::join_group::JoinGroupRequest;
+use ottla::protocol::messages::metadata::MetadataRequest;
+
+use super::batch::Batch;
+use super::broker::Broker;
+use super::client::Client;
+use super::group::protocols;
+use super::kit::{self, FETCH, unique};
+
+fn is_alive(client: &mut Client) -> bool {
+    client.call(4, &kit::metadata_request(&[])).brokers.len() == 1
+}
+
+#[test]
+fn a_frame_over_the_limit_ends_the_connection() {
+    let broker = Broker::start_set(&[("socket.request.max.bytes", "5000")]);
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, 1);
+    kit::produced(&mut client, &topic, 0, Batch::of(&[&"x".repeat(4_500)]));
+    client.send_raw(&5_001_i32.to_be_bytes());
+    client.expect_closed();
+    assert!(is_alive(&mut broker.connect()));
+}
+
+#[test]
+fn connections_over_the_limit_are_ended_at_once() {
+    let broker = Broker::start_set(&[("max.connections", "3")]);
+    let mut clients: Vec<_> = (0..3).map(|_| broker.connect()).collect();
+    assert!(clients.iter_mut().all(is_alive));
+    broker.connect().expect_closed();
+    drop(clients.pop());
+    let mut late = broker.connect();
+    kit::until("a place is free", || {
+        late = broker.connect();
+        late.try_send_raw(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]); // ApiVersions 0
+        kit::until("a verdict", || late.is_answered() || late.is_closed());
+        late.is_answered()
+    });
+    assert!(clients.iter_mut().all(is_alive), "the others never noticed");
+}
+
+#[test]
+fn a_full_group_takes_nobody_more() {
+    let broker = Broker::start_set(&[("group.max.size", "1")]);
+    let request = |group: &str| JoinGroupRequest {
+        group_id: group.to_owned(),
+        session_timeout_ms: 30_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: protocols(&["range"]),
+        ..Default::default()
+    };
+    let group = unique("group");
+    let (mut one, mut two) = (broker.connect(), broker.connect());
+    assert_eq!(one.call(3, &request(&group)).error_code, ErrorCode::None);
+    assert_eq!(two.call(3, &request(&group)).error_code, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(two.call(3, &request(&unique("group"))).error_code, ErrorCode::None);
+}
+
+#[test]
+fn topics_are_not_made_where_that_is_switched_off() {
+    let broker = Broker::start_set(&[("auto.create.topics.enable", "false")]);
+    let request =
+        MetadataRequest { allow_auto_topic_creation: true, ..kit::metadata_request(&["wanted"]) };
+    let topic = broker.connect().call(4, &request).topics[0].clone();
+    assert_eq!(topic.error_code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn topics_are_not_deleted_where_that_is_switched_off() {
+    let broker = Broker::start_set(&[("delete.topic.enable", "false")]);
+    let mut client = broker.connect();
+    let name = kit::topic(&mut client, 1);
+    for version in 1..=5 {
+        let request = DeleteTopicsRequest { topic_names: vec![name.clone()], ..Default::default() };
+        let code = client.call(version, &request).responses[0].error_code;
+        let expected =
+            if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
+        assert_eq!(code, expected, "version {version}");
+    }
+    assert_eq!(kit::describe(&mut client, &name).error_code, ErrorCode::None);
+}
+
+#[test]
+fn under_the_strict_policy_more_replicas_than_nodes_are_refused() {
+    let broker = Broker::start_set(&[("ottla.replication.factor.policy", "strict")]);
+    for validate_only in [true, false] {
+        let topic = CreatableTopic {
+            name: "replicated".to_owned(),
+            num_partitions: 1,
+            replication_factor: 3,
+            ..Default::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], validate_only, ..Default::default() };
+        let code = broker.connect().call(7, &request).topics[0].error_code;
+        assert_eq!(code, ErrorCode::InvalidReplicationFactor);
+    }
+}
+
+#[test]
+fn defaults_of_the_broker_are_those_of_its_topics() {
+    let settings = [("num.partitions", "7"), ("message.max.bytes", "1000")];
+    let broker = Broker::start_set(&settings);
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, -1);
+    assert_eq!(kit::describe(&mut client, &topic).partitions.len(), 7);
+    let row = kit::produce(&mut client, &topic, 0, Batch::of(&[&"x".repeat(1_000)]));
+    assert_eq!(row.error_code, ErrorCode::MessageTooLarge);
+}
+
+#[test]
+fn each_listener_advertises_its_own_address() {
+    let settings = [
+        ("listener.security.protocol.map", "INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT"),
+        ("listeners", "INSIDE://127.0.0.1:0,OUTSIDE://127.0.0.1:0"),
+        ("advertised.listeners", "OUTSIDE://kafka.example.org:19092"),
+    ];
+    let broker = Broker::start_set(&settings);
+    let listeners = broker.listeners();
+    for (name, address) in &listeners {
+        let expected = match name.as_str() {
+            "OUTSIDE" => "kafka.example.org:19092",
+            _ => address,
+        };
+        let mut client = Client::connect_to(address);
+        let told = client.call(8, &kit::metadata_request(&[])).brokers[0].clone();
+        assert_eq!(format!("{}:{}", told.host, told.port), *expected);
+        let told = client.call(1, &DescribeClusterRequest::default()).brokers[0].clone();
+        assert_eq!(format!("{}:{}", told.host, told.port), *expected);
+        let find = FindCoordinatorRequest { key: unique("group"), ..Default::default() };
+        let told = client.call(2, &find);
+        assert_eq!(format!("{}:{}", told.host, told.port), *expected);
+    }
+    assert_eq!(listeners.len(), 2);
+}
+
+#[test]
+fn a_broker_that_stops_answers_what_waits_and_waits_for_nothing_else() {
+    let broker = Broker::start_set(&[]);
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, 1);
+    let mut waiting = broker.connect();
+    let request = FetchRequest { max_wait_ms: 60_000, ..kit::fetch_request(&topic, 0, 0) };
+    let sent = waiting.send(FETCH, &request);
+    // Frames that will never be whole, as many as might take all memory there is for frames.
+    let unfinished: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = broker.connect();
+            client.send_raw(&100_000_000_i32.to_be_bytes());
+            client.send_raw(&[0; 9]);
+            client
+        })
+        .collect();
+    kit::produced(&mut client, &topic, 0, Batch::of(&["small frames have room"]));
+    kit::only_partition(&waiting.receive(sent));
+    let sent = waiting
+        .send(FETCH, &FetchRequest { max_wait_ms: 60_000, ..{ kit::fetch_request(&topic, 0, 1) } });
+    assert!(is_alive(&mut client));
+    let clock = Clock::system();
+    broker.stop();
+    assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+    kit::only_partition(&waiting.receive(sent));
+    waiting.expect_closed();
+    drop(unfinished);
+}
+
+#[test]
+fn clients_that_come_and_go_are_all_served() {
+    let broker = Broker::start_set(&[]);
+    for _ in 0..500 {
+        assert!(is_alive(&mut broker.connect()));
+    }
+}

@@ -1,0 +1,31 @@
+//! Conformance on the wire: what a broker answers, byte by byte and rule by rule, to requests that
+//! real clients send and to some that none should. The rules are Apache Kafka's, so these tests can
+//! be run against one: see `broker.rs`.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(unreachable_pub, reason = "a small library of their own to the test files")]
+
+mod batch;
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod broker;
+mod client;
+mod kit;
+
+mod api_versions;
+mod configs;
+mod connections;
+mod descriptions;
+mod fetch;
+mod group;
+mod group_admin;
+mod group_join;
+mod group_offsets;
+mod group_states;
+mod idempotence;
+mod limits;
+mod metadata;
+mod offsets;
+mod produce;
+mod produce_checks;
+mod timestamps;
+mod topics;
