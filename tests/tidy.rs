@@ -18,7 +18,8 @@ const LAYERS: &[&[&str]] = &[
     &["client", "server", "registry", "sql", "services"],
     &["console"],
     &["http"],
-    &["embed", "cli"],
+    &["embed"],
+    &["cli"],
 ];
 
 /// Pairs inside the rule above that are refused all the same, or beside it that are allowed.

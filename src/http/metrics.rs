@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use super::HttpState;
 use crate::broker::Broker;
 use crate::groups::{Command, ListGroups, Reply};
-use crate::protocol::ApiKey;
 use crate::server::{ServerMetrics, TIME_BUCKETS_US};
 
 /// Series by partition are left out above so many partitions.
@@ -75,8 +74,7 @@ fn server(text: &mut Text, metrics: &ServerMetrics) {
     }
     let name = "ottla_request_seconds";
     text.family(name, "histogram", "Time from a request's last byte to its answer, by API.");
-    for api in ApiKey::ALL {
-        let Some(api_metrics) = metrics.api(*api) else { continue };
+    for (api, api_metrics) in metrics.by_api() {
         let count = api_metrics.requests.load(Ordering::Relaxed);
         if count == 0 {
             continue;
@@ -85,14 +83,14 @@ fn server(text: &mut Text, metrics: &ServerMetrics) {
         for (bound_us, bucket) in TIME_BUCKETS_US.iter().zip(&api_metrics.buckets) {
             below += bucket.load(Ordering::Relaxed);
             let bound = seconds(*bound_us);
-            let labels = [("api", api.name()), ("le", bound.as_str())];
+            let labels = [("api", api), ("le", bound.as_str())];
             text.sample("ottla_request_seconds_bucket", &labels, below);
         }
-        let labels = [("api", api.name()), ("le", "+Inf")];
+        let labels = [("api", api), ("le", "+Inf")];
         text.sample("ottla_request_seconds_bucket", &labels, count);
         let sum = seconds(api_metrics.time_us.load(Ordering::Relaxed));
-        text.sample("ottla_request_seconds_sum", &[("api", api.name())], sum);
-        text.sample("ottla_request_seconds_count", &[("api", api.name())], count);
+        text.sample("ottla_request_seconds_sum", &[("api", api)], sum);
+        text.sample("ottla_request_seconds_count", &[("api", api)], count);
     }
 }
 

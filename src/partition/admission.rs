@@ -2,7 +2,7 @@
 //! gives back the batch as it is to be stored.
 
 use super::partition::{AppendError, PartitionConfig, RecordError};
-use crate::records::{Codec, Record, ValidBatch};
+use crate::records::{Codec, Record, RecordSummary, ValidBatch};
 use crate::types::Timestamp;
 
 /// Bytes that the records of one compressed batch may unpack to.
@@ -20,38 +20,50 @@ pub(super) fn admit(
     now: Timestamp,
 ) -> Result<ValidBatch, AppendError> {
     let summary = batch.check_records(UNPACKED_BYTES_MAX)?;
-    if config.compact && summary.first_null_key.is_some() {
-        let why = "a compacted topic takes no record without a key".to_owned();
-        let named = name_records(&batch, |record| record.key.is_none().then(|| why.clone()))?;
-        return Err(AppendError::InvalidRecord(named));
-    }
+    check_rules(&batch, config, now, &summary)?;
     let batch = if config.log_append_time {
         batch.with_append_time(now)
     } else {
-        check_times(&batch, config, now, summary.max_timestamp)?;
         batch.with_create_time(summary.max_timestamp)
     };
     recompress(batch, config)
 }
 
-/// Refuses records too far from now (message.timestamp.before.max.ms and after.max.ms).
-fn check_times(
+/// Refuses records too far from now (message.timestamp.before.max.ms and after.max.ms) and, in a
+/// compacted topic, records without a key. All that fail are named; one bad time makes it
+/// INVALID_TIMESTAMP.
+fn check_rules(
     batch: &ValidBatch,
     config: &PartitionConfig,
     now: Timestamp,
-    newest: Timestamp,
+    summary: &RecordSummary,
 ) -> Result<(), AppendError> {
     let latest = now.plus_ms(config.timestamp_after_max_ms);
     let earliest = now.plus_ms(config.timestamp_before_max_ms.saturating_neg());
-    if newest <= latest && config.timestamp_before_max_ms == i64::MAX {
+    let timed = !config.log_append_time
+        && (summary.max_timestamp > latest || config.timestamp_before_max_ms != i64::MAX);
+    let keyed = config.compact && summary.first_null_key.is_some();
+    if !timed && !keyed {
         return Ok(());
     }
-    let named = name_records(batch, |record| {
+    let out_of_bounds = |record: &Record<'_>| {
         let timestamp = record.timestamp;
         let fits = timestamp == NO_TIMESTAMP || (earliest <= timestamp && timestamp <= latest);
-        (!fits).then(|| format!("timestamp {timestamp} is outside {earliest} to {latest}"))
-    })?;
-    if named.is_empty() { Ok(()) } else { Err(AppendError::InvalidTimestamp(named)) }
+        (timed && !fits).then(|| format!("timestamp {timestamp} is outside {earliest} to {latest}"))
+    };
+    let keyless = |record: &Record<'_>| {
+        let why = || "a compacted topic takes no record without a key".to_owned();
+        (keyed && record.key.is_none()).then(why)
+    };
+    let bad_times = name_records(batch, out_of_bounds)?;
+    let named = name_records(batch, |record| out_of_bounds(record).or_else(|| keyless(record)))?;
+    if !bad_times.is_empty() {
+        Err(AppendError::InvalidTimestamp(named))
+    } else if !named.is_empty() {
+        Err(AppendError::InvalidRecord(named))
+    } else {
+        Ok(())
+    }
 }
 
 /// The records that `fault` finds something wrong with.

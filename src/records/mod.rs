@@ -33,7 +33,7 @@ pub mod record;
 #[allow(clippy::indexing_slicing, reason = "a test that fails may panic")]
 mod tests;
 
-pub use batch::{BatchError, ValidBatch};
+pub use batch::{BatchError, RecordSummary, ValidBatch};
 pub use builder::{BatchBuilder, BuildError};
 pub use compression::{Codec, Compression, CompressionError};
 pub use control::{ControlRecord, EndMarker, Outcome};

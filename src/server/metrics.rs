@@ -70,6 +70,11 @@ impl ServerMetrics {
         }
     }
 
+    /// The counters of every API, by Kafka's name.
+    pub fn by_api(&self) -> impl Iterator<Item = (&'static str, &ApiMetrics)> {
+        ApiKey::ALL.iter().map(|api| api.name()).zip(&self.apis)
+    }
+
     /// The counters of one API.
     pub fn api(&self, api: ApiKey) -> Option<&ApiMetrics> {
         let index = ApiKey::ALL.iter().position(|key| *key == api)?;

@@ -12,7 +12,7 @@ use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
-use crate::records::{BatchHeader, Codec, ValidBatch};
+use crate::records::{BatchError, BatchHeader, Codec, ValidBatch};
 use crate::server::connection::Answer;
 use crate::server::dispatch::Cx;
 use crate::types::{Now, PartitionIndex, TopicId};
@@ -85,7 +85,7 @@ fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
         for data in topic.partition_data {
             let index = data.index;
             let result = if !known_acks {
-                Err(ErrorCode::InvalidRequiredAcks)
+                Err(before_acks(cx, &target, &data).unwrap_or(ErrorCode::InvalidRequiredAcks))
             } else if transactional {
                 Err(ErrorCode::TransactionalIdAuthorizationFailed)
             } else {
@@ -123,6 +123,33 @@ fn target(version: i16, topic: &TopicProduceData) -> TopicRef {
     } else {
         TopicRef::Name(topic.name.clone())
     }
+}
+
+/// What is wrong with a partition's batch that is told before acks are looked at.
+fn before_acks(cx: &Cx, target: &TopicRef, data: &PartitionProduceData) -> Option<ErrorCode> {
+    let unknown = match target {
+        TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
+        TopicRef::Id(_) => ErrorCode::UnknownTopicId,
+    };
+    let topic = match target {
+        TopicRef::Name(name) => cx.broker.registry.by_name(name),
+        TopicRef::Id(id) => cx.broker.registry.by_id(*id),
+    };
+    let Some(topic) = topic else { return Some(unknown) };
+    if topic.partition(PartitionIndex(data.index)).is_none() {
+        return Some(ErrorCode::UnknownTopicOrPartition);
+    }
+    let parsed = ValidBatch::parse(data.records.clone().unwrap_or_default());
+    let error = parsed.err().filter(|error| {
+        matches!(
+            error,
+            BatchError::NoBatch { .. }
+                | BatchError::MoreThanOne
+                | BatchError::OldMagic { .. }
+                | BatchError::UnknownMagic { .. }
+        )
+    })?;
+    Some((&error).into())
 }
 
 fn append_one(
