@@ -8,7 +8,7 @@ use crate::types::TopicId;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CatalogError {
     /// There is such a topic.
-    #[error("topic {0:?} exists")]
+    #[error("topic {0:?} already exists")]
     TopicExists(String),
     /// There is no topic of this name.
     #[error("there is no topic {0:?}")]
