@@ -1,7 +1,7 @@
 //! Produce (API 0, v3-11): appends batches. KIP-98 (v3), KIP-467 (v8: which records were refused).
 //!
-//! The append happens here and now, on the connection's own thread; acks=-1 is answered once every
-//! partition's high watermark has passed the batch, and later requests of the connection are
+//! The append happens here and now, on the connection's own thread; acks=1 and acks=-1 are answered
+//! once every partition's high watermark has passed the batch (who has an answer expects to read it), and later requests of the connection are
 //! appended meanwhile. acks=0 is never answered: an error closes the connection.
 
 use crate::broker::{ProduceError, TopicRef, Written};
@@ -21,8 +21,6 @@ use crate::types::{Now, PartitionIndex, TopicId};
 const TOPIC_ID_SINCE: i16 = 13;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
-/// Acknowledge once the batch is as durable as it will be.
-const ACKS_ALL: i16 = -1;
 
 /// A partition whose answer waits: where it stands in the response, and what was written.
 struct Waiting {
@@ -44,7 +42,7 @@ pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
             None => Answer::Silent,
         };
     }
-    if acks != ACKS_ALL || waiting.iter().all(is_visible) {
+    if waiting.iter().all(is_visible) {
         return cx.call.answer(&response);
     }
     Answer::AfterSync(Box::pin(async move {
