@@ -46,6 +46,11 @@ impl Connect {
         Address::parse_list(&text).map_err(|error| Ended::Usage(error.to_string()))
     }
 
+    /// How long a broker may be silent, in ms.
+    pub(crate) fn timeout_ms(&self) -> u64 {
+        self.timeout
+    }
+
     /// Connects.
     ///
     /// # Errors

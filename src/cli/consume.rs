@@ -23,6 +23,9 @@ const FETCH_WAIT_MS: u32 = 500;
 /// How often a member commits what it has printed, in ms.
 const COMMIT_INTERVAL_MS: u64 = 1_000;
 
+/// How long to wait before trying an unreachable cluster again, in ms.
+const RETRY_MS: u64 = 250;
+
 /// Print the records of topics, as they come
 #[derive(Debug, clap::Args)]
 pub(crate) struct Consume {
@@ -146,6 +149,10 @@ struct Reading<'a> {
     /// Printed and not committed.
     uncommitted: BTreeMap<NamedPartition, Offset>,
     printed: u64,
+    /// The membership is to be taken up anew before anything is read.
+    must_join: bool,
+    /// Since when brokers cannot be reached.
+    failing_since: Option<Monotonic>,
     next_heartbeat: Monotonic,
     next_commit: Monotonic,
 }
@@ -162,6 +169,8 @@ impl<'a> Reading<'a> {
             ends: BTreeMap::new(),
             uncommitted: BTreeMap::new(),
             printed: 0,
+            must_join: false,
+            failing_since: None,
             next_heartbeat: now.plus_ms(HEARTBEAT_INTERVAL_MS),
             next_commit: now.plus_ms(COMMIT_INTERVAL_MS),
         }
@@ -172,7 +181,7 @@ impl<'a> Reading<'a> {
         &mut self,
         partitions: &[NamedPartition],
         since: Option<Timestamp>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), ClientError> {
         if let Some(group) = &self.command.group {
             let topics = &self.command.topics;
             self.member = Some(Member::join(&mut self.client, group, topics).await?);
@@ -194,7 +203,7 @@ impl<'a> Reading<'a> {
         &mut self,
         partitions: &[NamedPartition],
         position: Position,
-    ) -> Result<BTreeMap<NamedPartition, Offset>, Ended> {
+    ) -> Result<BTreeMap<NamedPartition, Offset>, ClientError> {
         Ok(self.client.offsets(partitions, position).await?.into_iter().collect())
     }
 
@@ -203,7 +212,7 @@ impl<'a> Reading<'a> {
         &mut self,
         partitions: &[NamedPartition],
         offset: i64,
-    ) -> Result<BTreeMap<NamedPartition, Offset>, Ended> {
+    ) -> Result<BTreeMap<NamedPartition, Offset>, ClientError> {
         let starts = self.at(partitions, Position::Start).await?;
         let ends = self.at(partitions, Position::End).await?;
         let place = |(partition, end): (NamedPartition, Offset)| {
@@ -222,7 +231,7 @@ impl<'a> Reading<'a> {
     }
 
     /// With `--no-follow`: where each partition ends now.
-    async fn find_ends(&mut self) -> Result<(), Ended> {
+    async fn find_ends(&mut self) -> Result<(), ClientError> {
         if self.command.no_follow {
             let partitions: Vec<_> = self.positions.keys().cloned().collect();
             self.ends = self.at(&partitions, Position::End).await?;
@@ -237,7 +246,7 @@ impl<'a> Reading<'a> {
     }
 
     /// After a join: goes on where the group was.
-    async fn take_assigned(&mut self) -> Result<(), Ended> {
+    async fn take_assigned(&mut self) -> Result<(), ClientError> {
         let (Some(group), Some(member)) = (&self.command.group, &self.member) else {
             return Ok(());
         };
@@ -254,8 +263,32 @@ impl<'a> Reading<'a> {
         self.find_ends().await
     }
 
-    /// Keeps the membership, then reads once.
+    /// Reads once. While brokers cannot be reached it is tried again, for as long as one may be
+    /// silent: a restart or a change of leaders is no reason to end.
     async fn round(&mut self) -> Result<Vec<Fetched>, Ended> {
+        let error = match self.read().await {
+            Ok(fetched) => {
+                self.failing_since = None;
+                return Ok(fetched);
+            }
+            Err(error) if error.is_connection() || error.is_passing() => error,
+            Err(error) => return Err(error.into()),
+        };
+        let now = self.client.clock().now().monotonic;
+        let since = *self.failing_since.get_or_insert_with(|| {
+            tell(format_args!("{error}: trying again"));
+            now
+        });
+        if now >= since.plus_ms(self.command.connect.timeout_ms()) {
+            return Err(error.into());
+        }
+        self.client.start_over();
+        self.client.clock().clone().sleep_ms(RETRY_MS).await;
+        Ok(Vec::new())
+    }
+
+    /// Keeps the membership, then reads once.
+    async fn read(&mut self) -> Result<Vec<Fetched>, ClientError> {
         self.keep_membership().await?;
         if self.positions.is_empty() {
             if !self.is_finished() {
@@ -278,32 +311,42 @@ impl<'a> Reading<'a> {
         Ok(fetched)
     }
 
-    async fn keep_membership(&mut self) -> Result<(), Ended> {
+    async fn keep_membership(&mut self) -> Result<(), ClientError> {
         let Some(member) = &mut self.member else { return Ok(()) };
         let now = self.client.clock().now().monotonic;
         let mut standing = Standing::Settled;
-        if now >= self.next_heartbeat {
+        if now >= self.next_heartbeat && !self.must_join {
             self.next_heartbeat = now.plus_ms(HEARTBEAT_INTERVAL_MS);
             standing = member.heartbeat(&mut self.client).await?;
         }
-        if now >= self.next_commit || standing == Standing::Rebalancing {
+        if (now >= self.next_commit && !self.must_join) || standing == Standing::Rebalancing {
             self.next_commit = now.plus_ms(COMMIT_INTERVAL_MS);
-            let offsets = std::mem::take(&mut self.uncommitted);
-            if member.commit(&mut self.client, &offsets).await? == Standing::Rebalancing {
-                standing = Standing::Rebalancing;
+            match member.commit(&mut self.client, &self.uncommitted).await? {
+                Standing::Settled => self.uncommitted.clear(),
+                Standing::Rebalancing => standing = Standing::Rebalancing,
             }
         }
-        if standing == Standing::Rebalancing {
-            member.rejoin(&mut self.client).await?;
-            self.take_assigned().await?;
-        }
+        self.must_join |= standing == Standing::Rebalancing;
+        self.join_again().await
+    }
+
+    /// Takes the membership up anew, if that is due. What fails on the way is done again later:
+    /// until then nothing is read, since the partitions may be somebody else's.
+    async fn join_again(&mut self) -> Result<(), ClientError> {
+        let Some(member) = self.member.as_mut().filter(|_| self.must_join) else { return Ok(()) };
+        self.positions.clear();
+        self.uncommitted.clear();
+        member.rejoin(&mut self.client).await?;
+        self.take_assigned().await?;
+        self.must_join = false;
         Ok(())
     }
 
     /// Whether nothing more is to come: the wanted number is printed, or every end is reached.
     fn is_finished(&self) -> bool {
         let is_full = self.command.max.is_some_and(|max| self.printed >= max);
-        is_full || (self.command.no_follow && self.positions.is_empty())
+        let is_at_end = self.command.no_follow && self.positions.is_empty() && !self.must_join;
+        is_full || is_at_end
     }
 
     fn print(&mut self, fetched: Vec<Fetched>, out: &mut Output) -> Result<Next, Ended> {

@@ -57,6 +57,8 @@ pub struct Connection {
     next_correlation_id: i32,
     /// Something was begun and not finished.
     is_broken: bool,
+    /// Answers that are still to be received.
+    outstanding: u32,
 }
 
 /// A request that was sent, whose answer is to be received.
@@ -101,6 +103,7 @@ impl Connection {
             versions: Vec::new(),
             next_correlation_id: 0,
             is_broken: false,
+            outstanding: 0,
         };
         connection.negotiate().await?;
         Ok(connection)
@@ -113,12 +116,14 @@ impl Connection {
 
     /// Whether another request can be sent: nothing is half done, and the broker has not hung up.
     pub fn is_usable(&self) -> bool {
+        if self.is_broken || self.outstanding > 0 {
+            return false;
+        }
         let mut byte = [0];
-        let is_quiet = matches!(
+        matches!(
             self.stream.try_read(&mut byte),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock
-        );
-        is_quiet && !self.is_broken
+        )
     }
 
     /// What the broker said it serves.
@@ -178,6 +183,20 @@ impl Connection {
     /// # Errors
     /// `Encode` (then nothing was sent), `Io`, `Timeout`.
     pub async fn send<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> Result<Sent<R>, ClientError> {
+        let sent = self.send_unanswered(version, request).await?;
+        self.outstanding += 1;
+        Ok(sent)
+    }
+
+    /// Sends a request that gets no answer, as Produce with acks=0.
+    ///
+    /// # Errors
+    /// As for [`Connection::send`].
+    pub(super) async fn send_unanswered<R: Request>(
         &mut self,
         version: i16,
         request: &R,
@@ -242,6 +261,7 @@ impl Connection {
             return Err(ClientError::NotKafka { address: self.address.clone() });
         }
         self.is_broken = false;
+        self.outstanding = self.outstanding.saturating_sub(1);
         Ok(reader)
     }
 

@@ -142,6 +142,19 @@ impl ClientError {
         }
     }
 
+    /// Whether the connection failed, not the call: the broker may be back soon, or another may have
+    /// taken over.
+    pub fn is_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::Connect { .. }
+                | Self::Timeout { .. }
+                | Self::Closed { .. }
+                | Self::Io { .. }
+        )
+    }
+
     /// Whether the same call may succeed a little later: a leader or coordinator is moving.
     pub fn is_passing(&self) -> bool {
         match self {

@@ -62,7 +62,8 @@ impl Client {
         let mut fetched = Vec::new();
         for (node, sent) in waiting {
             let timeout_ms = u64::from(wait_ms) + GRACE_MS;
-            let answer = self.node(node).await?.receive(sent, timeout_ms).await?;
+            let Some(connection) = self.waiting_node(node) else { continue };
+            let answer = connection.receive(sent, timeout_ms).await?;
             ClientError::check(|| "fetch".to_owned(), answer.error_code, None)?;
             for (partition, data) in by_partition(answer) {
                 let Some(offset) = offsets.remove(&partition) else { continue };

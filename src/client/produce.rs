@@ -111,11 +111,13 @@ impl Client {
         let connection = self.node(node).await?;
         // Later versions name topics by id.
         let version = connection.version::<ProduceRequest>(12)?;
-        let sent = connection.send(version, &request(&batches, acks)).await?;
+        let request = request(&batches, acks);
         if acks == Acks::None {
+            let _ = connection.send_unanswered(version, &request).await?;
             let nothing = PartitionProduceResponse::default();
             return Ok(batches.into_iter().map(|batch| (batch, nothing.clone())).collect());
         }
+        let sent = connection.send(version, &request).await?;
         let answer = connection.receive(sent, ANSWER_TIMEOUT_MS).await?;
         let mut results = BTreeMap::new();
         for topic in answer.responses {

@@ -132,6 +132,11 @@ impl Client {
         Ok(self.connections.get_mut(&node).expect("connected just before"))
     }
 
+    /// The connection to a node that something was sent to and is to be received from: as it is.
+    pub(super) fn waiting_node(&mut self, node: NodeId) -> Option<&mut Connection> {
+        self.connections.get_mut(&node)
+    }
+
     /// Calls the broker that changes metadata.
     ///
     /// # Errors
@@ -225,6 +230,14 @@ impl Client {
     /// Forgets who leads a partition: it said that it does not.
     pub fn forget_leader(&mut self, partition: &NamedPartition) {
         self.leaders.remove(partition);
+    }
+
+    /// Forgets everything that was found out about the cluster, after a connection failed.
+    pub fn start_over(&mut self) {
+        self.leaders.clear();
+        self.connections.clear();
+        self.brokers.clear();
+        self.controller = None;
     }
 
     /// The node that keeps a group; waits while the cluster is making up its mind.

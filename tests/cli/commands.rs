@@ -85,6 +85,13 @@ impl Running {
         self.out().lines().map(str::to_owned).collect()
     }
 
+    /// Waits until it has printed this line.
+    #[track_caller]
+    pub(crate) fn wait_line(&self, line: &str) {
+        let is_there = || self.out().lines().any(|found| found == line);
+        assert!(wait_until(LIMIT, is_there), "{}", self.out());
+    }
+
     #[track_caller]
     pub(crate) fn end(mut self) -> Done {
         let mut status = None;
@@ -130,9 +137,7 @@ impl Cluster {
     /// Runs a command with this text as its standard input.
     #[track_caller]
     pub(crate) fn feed(&self, args: &[&str], input: &[u8]) -> Done {
-        let mut running = Running::start_with(self.bootstrap(), args, Stdio::piped());
-        running.child.stdin.take().unwrap().write_all(input).unwrap();
-        running.end()
+        feed(self.bootstrap(), args, input)
     }
 
     pub(crate) fn start_command(&self, args: &[&str]) -> Running {
@@ -143,6 +148,15 @@ impl Cluster {
 #[track_caller]
 pub(crate) fn run(bootstrap: &str, args: &[&str]) -> Done {
     Running::start(bootstrap, args).end()
+}
+
+/// Runs a command with this text as its standard input.
+#[track_caller]
+pub(crate) fn feed(bootstrap: &str, args: &[&str], input: &[u8]) -> Done {
+    let mut running = Running::start_with(bootstrap, args, Stdio::piped());
+    // A command that fails early does not read all of it.
+    let _ = running.child.stdin.take().unwrap().write_all(input);
+    running.end()
 }
 
 /// An address where nobody listens: the port was free a moment ago.

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::commands::{Cluster, Running, run};
+use crate::commands::{Cluster, Running, feed, run};
 use crate::support::{Broker, Storage};
 
 #[test]
@@ -96,4 +96,38 @@ fn ctrl_c_stops_cleanly_with_a_fetch_parked() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
     }
     drop(follower);
+}
+
+#[test]
+fn followers_go_on_when_the_broker_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let start = |port: &str| {
+        let args = ["--data-dir", &data, "--port", port, "--http-port", "off"];
+        let server = Running::start("", &args);
+        let line = server.wait_lines(1).remove(0);
+        (server, line.split(' ').nth(4).unwrap().trim_end_matches(',').to_owned())
+    };
+    let (server, bootstrap) = start("0");
+    let (_, port) = bootstrap.rsplit_once(':').unwrap();
+    run(&bootstrap, &["topic", "create", "t"]).ok();
+    let plain = Running::start(&bootstrap, &["consume", "t", "--from-beginning"]);
+    let member = Running::start(&bootstrap, &["consume", "t", "--from-beginning", "-g", "g"]);
+    feed(&bootstrap, &["produce", "t"], b"one\n").ok();
+    for follower in [&plain, &member] {
+        assert_eq!(follower.wait_lines(1), ["one"]);
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code, Some(0));
+
+    let (_server, bootstrap) = start(port);
+    feed(&bootstrap, &["produce", "t"], b"two\n").ok();
+    for follower in [plain, member] {
+        // What was printed and not yet committed comes again to a member.
+        follower.wait_line("two");
+        follower.signal(Signal::INT);
+        let done = follower.end();
+        assert!(done.err.contains(": trying again"), "{done:?}");
+        assert_eq!(done.ok().lines().last(), Some("two"));
+    }
 }
