@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -21,9 +21,9 @@ use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, T
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::config::broker::BrokerConfig;
-use crate::config::listener::{Endpoints, Exposure, listeners};
+use crate::config::listener::{Endpoint, Endpoints, Exposure, listeners};
 use crate::config::value::{Durability, HttpPort};
-use crate::http::{self, HttpState};
+use crate::http::{self, HttpState, Names};
 use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
 use crate::partition::Flusher;
@@ -43,6 +43,9 @@ pub struct DeclaredTopic {
     /// Topic configs by Kafka's names.
     pub configs: BTreeMap<String, String>,
 }
+
+/// Stands for the address of a listener where there is none, which the settings do not allow.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What to start; see [`Ottla::builder`].
 #[derive(Clone, Debug)]
@@ -291,13 +294,16 @@ impl Builder {
             Arc::clone(&metrics),
         );
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
+        let http_host = self.http_host();
         let state = HttpState {
             boot: Arc::clone(&boot),
             metrics: Arc::clone(&metrics),
             clock: self.clock.clone(),
             durability: self.config.ottla_durability,
+            kafka: addresses.first().map_or(NOWHERE, |(_, address)| *address),
+            names: if http_host.is_loopback() { Names::Local } else { Names::Any },
         };
-        let http = self.serve_http(state, &tasks).await;
+        let http = self.serve_http(http_host, state, &tasks).await;
         let options = BrokerOptions {
             config: self.config.clone(),
             clock: self.clock.clone(),
@@ -347,10 +353,26 @@ impl Builder {
         Ok(bound)
     }
 
+    /// Where HTTP is served: on this machine only, unless the operator has let others in, and a
+    /// Kafka listener lets them in, too.
+    fn http_host(&self) -> IpAddr {
+        let is_open = |endpoint: &Endpoint| !endpoint.is_loopback();
+        let is_open = self.config.listeners.iter().any(is_open);
+        match self.exposure {
+            Exposure::InsecureNoAuth if is_open => Ipv4Addr::UNSPECIFIED.into(),
+            Exposure::InsecureNoAuth | Exposure::Loopback => Ipv4Addr::LOCALHOST.into(),
+        }
+    }
+
     /// Serves HTTP where that is wanted; a port that is taken is a warning, no more.
-    async fn serve_http(&self, state: HttpState, tasks: &Tasks) -> Option<SocketAddr> {
+    async fn serve_http(
+        &self,
+        host: IpAddr,
+        state: HttpState,
+        tasks: &Tasks,
+    ) -> Option<SocketAddr> {
         let HttpPort::On(port) = self.config.ottla_http_port else { return None };
-        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let bound = TcpListener::bind((host, port)).await;
         match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
             Ok((address, listener)) => {
                 tasks.spawn("http", http::serve(listener, state, tasks.stopping()));

@@ -1,8 +1,7 @@
 //! Metrics in Prometheus' text format 0.0.4: the names of the Kafka exporter that most dashboards
 //! know, and our own.
 
-use std::collections::HashMap;
-use std::fmt::Write;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use axum::extract::State;
@@ -10,9 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use super::HttpState;
-use crate::broker::Broker;
+use super::process::process;
+use super::text::{Text, seconds};
+use crate::broker::{Broker, PartitionView, TopicView};
 use crate::groups::{Command, ListGroups, Reply};
+use crate::partition::Partition;
 use crate::server::{ServerMetrics, TIME_BUCKETS_US};
+use crate::types::Offset;
 
 /// Series by partition are left out above so many partitions.
 const PARTITION_SERIES_MAX: usize = 5_000;
@@ -22,9 +25,11 @@ const GROUPS_MAX: usize = 1_000;
 /// The page. Families of the broker are there once it is ready.
 pub(super) async fn page(State(state): State<HttpState>) -> Response {
     let mut text = Text::default();
+    about(&mut text, &state);
     server(&mut text, &state.metrics);
     process(&mut text);
     if let Some(broker) = state.boot.broker() {
+        topics(&mut text, &broker);
         partitions(&mut text, &broker);
         syncs(&mut text, &broker);
         offsets(&mut text, &broker);
@@ -33,30 +38,20 @@ pub(super) async fn page(State(state): State<HttpState>) -> Response {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }
 
-/// A page in the making.
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
-        self.0.push_str(name);
-        for (index, (label, content)) in labels.iter().enumerate() {
-            let open = if index == 0 { '{' } else { ',' };
-            let content = content.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.0, "{open}{label}=\"{content}\"");
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.0, "{close} {value}");
-    }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
+/// What this is, and who it is in its cluster.
+fn about(text: &mut Text, state: &HttpState) {
+    let version = env!("CARGO_PKG_VERSION");
+    text.info("ottla_build_info", "What runs here.", &[("version", version)]);
+    let durability = state.durability.to_string();
+    let help = "What an acknowledgement means.";
+    text.info("ottla_durability_info", help, &[("durability", &durability)]);
+    let uptime = state.clock.elapsed().as_secs();
+    text.single("ottla_uptime_seconds", "gauge", "Time since the start.", uptime);
+    text.single("kafka_brokers", "gauge", "Brokers of the cluster.", 1);
+    if let Some(broker) = state.boot.broker() {
+        let (id, address) = (broker.node_id.to_string(), state.kafka.to_string());
+        let help = "A broker of the cluster.";
+        text.info("kafka_broker_info", help, &[("id", &id), ("address", &address)]);
     }
 }
 
@@ -94,47 +89,75 @@ fn server(text: &mut Text, metrics: &ServerMetrics) {
     }
 }
 
-/// µs as seconds, exactly.
-fn seconds(us: u64) -> String {
-    const US: u64 = 1_000_000;
-    format!("{}.{:06}", us / US, us % US)
+/// Leaders and replicas, as the catalog has them.
+fn topics(text: &mut Text, broker: &Broker) {
+    let topics = broker.topic_views();
+    text.single("ottla_topics", "gauge", "Topics, internal ones included.", topics.len());
+    let count: usize = topics.iter().map(|topic| topic.partitions.len()).sum();
+    text.single("ottla_partitions", "gauge", "Partitions of all topics.", count);
+    let name = "kafka_topic_partitions";
+    text.family(name, "gauge", "Partitions of a topic.");
+    for topic in &topics {
+        text.sample(name, &[("topic", &topic.name)], topic.partitions.len());
+    }
+    if count > PARTITION_SERIES_MAX {
+        return;
+    }
+    let leads = |it: &PartitionView| it.replicas.first() == Some(&it.leader);
+    let replicas = |it: &PartitionView| it.replicas.len().to_string();
+    let gauge =
+        |text: &mut Text, name: &str, help: &str, value: &dyn Fn(&PartitionView) -> String| {
+            text.family(name, "gauge", help);
+            for (topic, partition) in each(&topics) {
+                let index = partition.index.to_string();
+                text.sample(name, &[("topic", topic), ("partition", &index)], value(partition));
+            }
+        };
+    let name = "kafka_topic_partition_leader";
+    gauge(text, name, "Node that leads a partition.", &|it| it.leader.to_string());
+    let name = "kafka_topic_partition_leader_is_preferred";
+    gauge(text, name, "Whether the first replica leads.", &|it| u8::from(leads(it)).to_string());
+    gauge(text, "kafka_topic_partition_replicas", "Replicas of a partition.", &replicas);
+    let name = "kafka_topic_partition_in_sync_replica";
+    gauge(text, name, "In-sync replicas of a partition.", &replicas);
+    let name = "kafka_topic_partition_under_replicated_partition";
+    gauge(text, name, "Whether a replica is not in sync.", &|_| "0".to_owned());
 }
 
+fn each(topics: &[TopicView]) -> impl Iterator<Item = (&str, &PartitionView)> {
+    topics.iter().flat_map(|topic| topic.partitions.iter().map(|it| (topic.name.as_str(), it)))
+}
+
+/// Offsets and sizes, as the logs have them.
 fn partitions(text: &mut Text, broker: &Broker) {
     let topics = broker.registry.topics();
-    text.single("kafka_brokers", "gauge", "Brokers of the cluster.", 1);
-    text.family("kafka_topic_partitions", "gauge", "Partitions of a topic.");
-    for topic in &topics {
-        let labels = [("topic", &*topic.name)];
-        text.sample("kafka_topic_partitions", &labels, topic.partitions.len());
-    }
-    let all: Vec<_> = topics.iter().flat_map(|topic| &topic.partitions).collect();
+    let mut all: Vec<_> = topics.iter().flat_map(|topic| &topic.partitions).collect();
+    all.sort_by(|left, right| (&left.topic, left.index).cmp(&(&right.topic, right.index)));
     let offline = all.iter().filter(|partition| partition.is_offline()).count();
     text.single("ottla_partitions_offline", "gauge", "Partitions that failed.", offline);
+    if let Some(free) = broker.free_bytes() {
+        text.single("ottla_free_bytes", "gauge", "Bytes left where the data is.", free);
+    }
     if all.len() > PARTITION_SERIES_MAX {
         return;
     }
-    let current = "kafka_topic_partition_current_offset";
-    text.family(current, "gauge", "High watermark of a partition.");
-    for partition in &all {
-        let index = partition.index.to_string();
-        let labels = [("topic", &*partition.topic), ("partition", index.as_str())];
-        text.sample(current, &labels, partition.watermarks().high_watermark);
-    }
-    let oldest = "kafka_topic_partition_oldest_offset";
-    text.family(oldest, "gauge", "Log start offset of a partition.");
-    for partition in &all {
-        let index = partition.index.to_string();
-        let labels = [("topic", &*partition.topic), ("partition", index.as_str())];
-        text.sample(oldest, &labels, partition.watermarks().log_start);
-    }
-    let size = "ottla_partition_size_bytes";
-    text.family(size, "gauge", "Bytes in a partition's segments.");
-    for partition in &all {
-        let index = partition.index.to_string();
-        let labels = [("topic", &*partition.topic), ("partition", index.as_str())];
-        text.sample(size, &labels, partition.size_bytes());
-    }
+    let gauge = |text: &mut Text, name: &str, help: &str, value: &dyn Fn(&Partition) -> String| {
+        text.family(name, "gauge", help);
+        for partition in &all {
+            let index = partition.index.to_string();
+            let labels = [("topic", &*partition.topic), ("partition", index.as_str())];
+            text.sample(name, &labels, value(partition));
+        }
+    };
+    let name = "kafka_topic_partition_current_offset";
+    let help = "High watermark of a partition.";
+    gauge(text, name, help, &|it| it.watermarks().high_watermark.to_string());
+    let name = "kafka_topic_partition_oldest_offset";
+    let help = "Log start offset of a partition.";
+    gauge(text, name, help, &|it| it.watermarks().log_start.to_string());
+    let name = "ottla_partition_size_bytes";
+    let help = "Bytes in a partition's segments.";
+    gauge(text, name, help, &|it| it.size_bytes().to_string());
 }
 
 fn syncs(text: &mut Text, broker: &Broker) {
@@ -147,36 +170,81 @@ fn syncs(text: &mut Text, broker: &Broker) {
     text.single("ottla_syncs_failed_total", "counter", "Syncs that failed.", rounds.failed);
 }
 
-/// Committed offsets and lag, by group, topic and partition.
+/// What a group has committed of one partition, and how far that is from the end.
+struct Position {
+    group: String,
+    topic: String,
+    partition: String,
+    offset: i64,
+    /// `None` where the partition is gone.
+    lag: Option<i64>,
+}
+
+/// Committed offsets and lag, by group and topic, and by partition up to a number of series.
 fn offsets(text: &mut Text, broker: &Broker) {
     let committed: Vec<_> = broker.groups().look(|groups| {
-        let kept = groups.committed().take(PARTITION_SERIES_MAX);
+        let kept = groups.committed();
         kept.map(|(group, topic, partition, kept)| {
             (group.to_owned(), topic.to_owned(), partition, kept.offset)
         })
         .collect()
     });
-    let current = "kafka_consumergroup_current_offset";
-    text.family(current, "gauge", "Committed offset of a group.");
-    for (group, topic, partition, offset) in &committed {
-        let index = partition.to_string();
-        let labels = [("consumergroup", group.as_str()), ("topic", topic), ("partition", &index)];
-        text.sample(current, &labels, offset);
+    let position = |(group, topic, partition, offset): (String, String, _, Offset)| {
+        let found = broker.partition(&topic, partition).ok();
+        let end = found.map(|found| found.watermarks().high_watermark);
+        let lag = end.map(|end| end.0.saturating_sub(offset.0).max(0));
+        Position { group, topic, partition: partition.to_string(), offset: offset.0, lag }
+    };
+    let positions: Vec<_> = committed.into_iter().map(position).collect();
+    let name = "kafka_consumergroup_current_offset";
+    by_partition(text, name, "Committed offset of a group.", &positions, |it| Some(it.offset));
+    let name = "kafka_consumergroup_lag";
+    let help = "Records between a group's committed offset and the end.";
+    by_partition(text, name, help, &positions, |it| it.lag);
+    let name = "kafka_consumergroup_current_offset_sum";
+    by_topic(text, name, "Committed offsets, summed.", &positions, |it| Some(it.offset));
+    by_topic(text, "kafka_consumergroup_lag_sum", "Lag, summed.", &positions, |it| it.lag);
+}
+
+fn by_partition(
+    text: &mut Text,
+    name: &str,
+    help: &str,
+    positions: &[Position],
+    value: impl Fn(&Position) -> Option<i64>,
+) {
+    text.family(name, "gauge", help);
+    for position in positions.iter().take(PARTITION_SERIES_MAX) {
+        let Some(value) = value(position) else { continue };
+        let Position { group, topic, partition, .. } = position;
+        let labels = [("consumergroup", group), ("topic", topic), ("partition", partition)];
+        text.sample(name, &labels.map(|(label, content)| (label, content.as_str())), value);
     }
-    let lag = "kafka_consumergroup_lag";
-    text.family(lag, "gauge", "Records between a group's committed offset and the end.");
-    for (group, topic, partition, offset) in &committed {
-        let Ok(found) = broker.partition(topic, *partition) else { continue };
-        let behind = found.watermarks().high_watermark.0.saturating_sub(offset.0).max(0);
-        let index = partition.to_string();
-        let labels = [("consumergroup", group.as_str()), ("topic", topic), ("partition", &index)];
-        text.sample(lag, &labels, behind);
+}
+
+fn by_topic(
+    text: &mut Text,
+    name: &str,
+    help: &str,
+    positions: &[Position],
+    value: impl Fn(&Position) -> Option<i64>,
+) {
+    let mut sums = BTreeMap::<(&str, &str), i64>::new();
+    for position in positions {
+        let Some(value) = value(position) else { continue };
+        let sum = sums.entry((&position.group, &position.topic)).or_default();
+        *sum = sum.saturating_add(value);
+    }
+    text.family(name, "gauge", help);
+    for ((group, topic), sum) in sums {
+        text.sample(name, &[("consumergroup", group), ("topic", topic)], sum);
     }
 }
 
 async fn members(text: &mut Text, broker: &Broker) {
     let listed = broker.groups().call(Command::List(ListGroups::default())).await;
     let Ok(Reply::List(groups)) = listed else { return };
+    text.single("ottla_groups", "gauge", "Consumer groups.", groups.len());
     let ids: Vec<_> = groups.into_iter().take(GROUPS_MAX).map(|group| group.group_id).collect();
     let Ok(Reply::Describe(groups)) = broker.groups().call(Command::Describe(ids)).await else {
         return;
@@ -185,34 +253,5 @@ async fn members(text: &mut Text, broker: &Broker) {
     text.family(name, "gauge", "Members of a group.");
     for group in groups.into_iter().flatten() {
         text.sample(name, &[("consumergroup", group.group_id.as_str())], group.members.len());
-    }
-}
-
-/// What the kernel says of this process.
-fn process(text: &mut Text) {
-    let files = ["/proc/self/statm", "/proc/self/stat"].map(std::fs::read_to_string);
-    let [Ok(memory), Ok(stat)] = files else { return };
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(0);
-    let resident = memory.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    if let Some(pages) = resident {
-        let help = "Resident memory.";
-        text.single("process_resident_memory_bytes", "gauge", help, pages.saturating_mul(page));
-    }
-    // The name in parentheses may hold spaces: fields are counted from behind it.
-    let fields: HashMap<usize, u64> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .enumerate()
-        .filter_map(|(index, field)| Some((index, field.parse().ok()?)))
-        .collect();
-    const USER: usize = 11;
-    const SYSTEM: usize = 12;
-    let ticks = fields.get(&USER).unwrap_or(&0) + fields.get(&SYSTEM).unwrap_or(&0);
-    let us = ticks.saturating_mul(1_000_000 / rustix::param::clock_ticks_per_second().max(1));
-    text.single("process_cpu_seconds_total", "counter", "CPU time.", seconds(us));
-    if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-        text.single("process_open_fds", "gauge", "Open file descriptors.", open.count());
     }
 }

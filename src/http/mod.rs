@@ -7,13 +7,18 @@
 //! | `/version` | name and version |
 //! | `/metrics` | Prometheus text, version 0.0.4 |
 
+mod guard;
 mod metrics;
+mod process;
 mod status;
+mod text;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware;
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,6 +31,8 @@ use crate::broker::Boot;
 use crate::clock::Clock;
 use crate::config::value::Durability;
 use crate::server::ServerMetrics;
+
+pub use guard::Names;
 
 /// A client that has not sent its headers by then is cut off.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
@@ -47,6 +54,10 @@ pub struct HttpState {
     pub clock: Clock,
     /// What an acknowledgement means.
     pub durability: Durability,
+    /// Where its first Kafka listener is.
+    pub kafka: SocketAddr,
+    /// By which names it may be asked.
+    pub names: Names,
 }
 
 /// Serves until `stop`.
@@ -97,6 +108,7 @@ async fn connection(stream: TcpStream, router: Router, clock: Clock) {
 }
 
 fn router(state: HttpState) -> Router {
+    let names = state.names;
     Router::new()
         .route("/health", get(status::health))
         .route("/healthz", get(status::health))
@@ -105,4 +117,5 @@ fn router(state: HttpState) -> Router {
         .route("/version", get(status::version))
         .route("/metrics", get(metrics::page))
         .with_state(state)
+        .layer(middleware::from_fn_with_state(names, guard::guard))
 }
