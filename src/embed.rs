@@ -10,7 +10,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -137,7 +137,8 @@ impl Ottla {
 
     /// What a client needs to connect: `127.0.0.1:9092`.
     pub fn bootstrap_servers(&self) -> String {
-        self.addresses.first().map_or_else(String::new, |(_, address)| address.to_string())
+        let first = self.addresses.first();
+        first.map_or_else(String::new, |(_, address)| reachable(*address).to_string())
     }
 
     /// Each listener with the address it is bound to.
@@ -389,6 +390,8 @@ impl Builder {
         let opened = tokio::task::spawn_blocking(move || Broker::open(options)).await;
         let broker = opened.map_err(|error| StartError::Internal(error.to_string()))??;
         broker.start_tasks();
+        let forgotten = broker.forget_lost_topics().await;
+        forgotten.map_err(|error| StartError::Internal(error.to_string()))?;
         for topic in self.topics {
             let name = topic.name.clone();
             broker
@@ -403,4 +406,14 @@ impl Builder {
         }
         Ok(broker)
     }
+}
+
+/// An address of this machine that a client can connect to, where every interface is listened at.
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }

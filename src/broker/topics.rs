@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Broker, settings};
+use super::{Broker, ShellError, settings};
 use crate::catalog::{
     self, Catalog, CatalogError, CatalogRecord, Change, ConfigChange, ConfigOperation,
     ConfigResource, CreatedTopic, GivenConfigs, NewPartitions, NewTopic, TopicRef,
@@ -325,6 +325,33 @@ impl Broker {
         apply: Apply,
     ) -> Result<Outcomes<ConfigResource, ()>, TopicError> {
         self.change(|catalog| altered(apply, catalog.replace_configs(&configs))).await
+    }
+
+    /// Finishes deletions that a crash cut short: offsets of topics that are gone, or whose name now
+    /// belongs to another topic, are forgotten. Durable on return. Call once at start.
+    pub async fn forget_lost_topics(&self) -> Result<(), ShellError> {
+        let kept: Vec<_> = self.groups.look(|groups| {
+            let kept = groups.committed();
+            kept.map(|(_, topic, _, offset)| (topic.to_owned(), offset.topic_id)).collect()
+        });
+        let mut lost = BTreeSet::new();
+        let mut alive = BTreeSet::new();
+        self.look_at_catalog(|catalog| {
+            for (name, id) in kept {
+                let current = catalog.topic_named(&name).map(|topic| topic.id);
+                // Offsets without an id are of a time or a client that knew none.
+                if current.is_some_and(|current| id == current || id == TopicId::ZERO) {
+                    alive.insert(name);
+                } else {
+                    lost.insert(name);
+                }
+            }
+        });
+        for topic in lost.difference(&alive) {
+            tracing::info!(topic, "offsets of a deleted topic forgotten");
+            self.groups.call(Command::TopicDeleted(topic.clone())).await?;
+        }
+        Ok(())
     }
 
     /// A producer id that nobody has had; durable on return that nobody else will.

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::ended::Ended;
-use crate::embed::Ottla;
+use crate::embed::{Ottla, reachable};
 
 /// Where a running ottla is to be reached.
 pub(crate) struct Ready {
@@ -93,16 +93,6 @@ impl fmt::Display for Ready {
         }
         write!(f, ", data {}, durability {}", self.data, self.durability)
     }
-}
-
-/// An address of this machine that a client can connect to, where every interface is listened at.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -218,7 +218,7 @@ config_keys! {
         /// Where the data is. Null: `log.dirs`, else `log.dir`, else `./ottla-data`.
         "ottla.data.dir" => ottla_data_dir: Option<String> = None, { importance: HIGH.importance };
         /// When a write is safe from a power cut: `fsync` before it is visible and before
-        /// acks=all is answered, `interval:<ms>` so many ms later, `os` when the kernel pleases,
+        /// acks=1 and all are answered, `interval:<ms>` so many ms later, `os` when the kernel pleases,
         /// `ephemeral` never, with all files in memory.
         "ottla.durability" => ottla_durability: Durability = Durability::Fsync,
             { importance: HIGH.importance,

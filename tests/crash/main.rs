@@ -6,12 +6,14 @@
 //! group that commits rising offsets. `OTTLA_KILL_ROUNDS` says how many rounds, `OTTLA_SEED` which.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test changes a data folder of its own")]
 
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;
 mod writers;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -95,6 +97,48 @@ fn a_full_disk_refuses_producers_and_nothing_else() {
     wire.create_topic("another", 1).unwrap();
     wire.delete_topic(TOPIC).unwrap();
     full.stop().unwrap();
+}
+
+#[test]
+fn a_deletion_that_a_crash_cut_short_is_finished_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::Folder(folder.path().to_owned());
+    let journal = folder.path().join("__consumer_offsets-0");
+    let copy = tempfile::tempdir().unwrap();
+
+    let broker = Broker::start(&storage, &[]).unwrap();
+    let mut wire = Wire::connect(broker.bootstrap()).unwrap();
+    wire.create_topic(TOPIC, 1).unwrap();
+    wire.create_topic("kept", 1).unwrap();
+    wire.commit("g", TOPIC, 0, 5).unwrap();
+    wire.commit("g", "kept", 0, 6).unwrap();
+    broker.stop().unwrap();
+    copy_files(&journal, copy.path());
+
+    // The deletion reaches the metadata, its tombstones never reach the groups' journal.
+    let broker = Broker::start(&storage, &[]).unwrap();
+    let mut wire = Wire::connect(broker.bootstrap()).unwrap();
+    wire.delete_topic(TOPIC).unwrap();
+    wire.create_topic(TOPIC, 1).unwrap();
+    broker.kill();
+    copy_files(copy.path(), &journal);
+
+    let broker = Broker::start(&storage, &[]).unwrap();
+    let mut wire = Wire::connect(broker.bootstrap()).unwrap();
+    assert_eq!(wire.committed("g", TOPIC, 0).unwrap(), -1, "the offset of the topic before");
+    assert_eq!(wire.committed("g", "kept", 0).unwrap(), 6);
+    broker.stop().unwrap();
+}
+
+/// Puts the files of one folder into another, and takes others out of it.
+fn copy_files(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(to).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
 
 /// Compares what a producer was told with what is stored; returns the acknowledged records.
