@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
@@ -22,7 +21,7 @@ use crate::log::{Log, LogConfig, layout};
 use crate::machine::Machine;
 use crate::partition::{
     AppendError, Flusher, Journal, JournalRecord, Partition, PartitionConfig, PartitionContext,
-    PartitionName, Registry,
+    PartitionName, Registry, Space,
 };
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 
@@ -83,7 +82,7 @@ impl Broker {
         let partition_context = PartitionContext {
             durability: config.ottla_durability,
             flusher: flusher.clone(),
-            disk_full: Arc::new(AtomicBool::new(false)),
+            space: Space::default(),
             producer_ids_max: usize::try_from(config.ottla_max_producers).unwrap_or(usize::MAX),
         };
         let journal = open_catalog_journal(&folder, &partition_context, node_id, &clock)?;

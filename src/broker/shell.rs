@@ -15,6 +15,9 @@ use crate::machine::{Effects, Machine, Ticket};
 use crate::partition::{AppendError, Journal, JournalRecord};
 use crate::types::Offset;
 
+/// Bytes of records that may wait for room on the disk; beyond, the journal is given up until restart.
+const BACKLOG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Why a command got no answer from its machine.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
@@ -43,6 +46,8 @@ pub struct Shell<M: Machine> {
 
 struct State<M: Machine> {
     machine: M,
+    /// Records that the machine has applied and the journal had no room for: they go first.
+    backlog: Vec<JournalRecord>,
     waiting: HashMap<Ticket, oneshot::Sender<Answer<M::Reply>>>,
     next_ticket: u64,
 }
@@ -56,7 +61,7 @@ type Answer<Reply> = Result<(Reply, Offset), ShellError>;
 impl<M: Machine> Shell<M> {
     /// A machine that has replayed its journal already.
     pub fn new(machine: M, journal: Journal, encode: Encode<M::Record>, clock: Clock) -> Self {
-        let state = State { machine, waiting: HashMap::new(), next_ticket: 0 };
+        let state = State { machine, backlog: Vec::new(), waiting: HashMap::new(), next_ticket: 0 };
         Self { state: Mutex::new(state), journal, encode, clock, deadline_moved: Notify::new() }
     }
 
@@ -96,7 +101,7 @@ impl<M: Machine> Shell<M> {
     /// Appends the records, then hands each reply to its caller. Runs under the state's lock, so the
     /// journal has the machine's order.
     fn carry_out(&self, state: &mut State<M>, effects: Effects<M::Record, M::Reply>) {
-        let stored = self.store(&effects.records);
+        let stored = self.store(&mut state.backlog, &effects.records);
         for (ticket, reply) in effects.replies {
             let Some(caller) = state.waiting.remove(&ticket) else { continue };
             let answer = match &stored {
@@ -108,13 +113,33 @@ impl<M: Machine> Shell<M> {
         }
     }
 
-    /// Appends what a step decided; the journal's end, or why it is not stored.
-    fn store(&self, records: &[M::Record]) -> Result<Offset, String> {
+    /// Appends what a step decided; the journal's end, or why it is not stored. What found no room on
+    /// the disk is kept and goes before what comes next: the machine is ahead of its journal by it,
+    /// and until it is stored nobody gets an answer.
+    fn store(
+        &self,
+        backlog: &mut Vec<JournalRecord>,
+        records: &[M::Record],
+    ) -> Result<Offset, String> {
+        let records: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
+        let stored = self.append(backlog).and_then(|_| {
+            backlog.clear();
+            self.append(&records)
+        });
+        if let Err(AppendError::DiskFull) = &stored {
+            backlog.extend(records);
+            if backlog.iter().map(JournalRecord::size_bytes).sum::<usize>() > BACKLOG_BYTES_MAX {
+                self.journal.give_up("more is decided than a full disk lets be stored");
+            }
+        }
+        stored.map_err(|error| error.to_string())
+    }
+
+    fn append(&self, records: &[JournalRecord]) -> Result<Offset, AppendError> {
         if records.is_empty() {
             return Ok(self.journal.end());
         }
-        let records: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
-        self.journal.append(&records, self.clock.now()).map_err(|error| error.to_string())
+        self.journal.append(records, self.clock.now())
     }
 
     /// Lets timers fire until `stopping`; then everyone who waits is told so.

@@ -2,7 +2,6 @@
 //! silent producers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Broker;
@@ -85,13 +84,15 @@ impl Broker {
             Some(bytes) => u64::try_from(bytes).unwrap_or(0),
             None => RESERVE_BYTES.min(total / RESERVE_SHARE),
         };
-        let full = free < reserve;
-        if self.partition_context.disk_full.swap(full, Ordering::Relaxed) != full {
-            if full {
-                tracing::error!(free, reserve, "disk nearly full: producers are refused");
-            } else {
-                tracing::info!(free, reserve, "disk has room again: producers are let in");
+        match self.partition_context.space.set(free, reserve) {
+            Some(true) => tracing::error!(free, reserve, "disk full: producers are refused"),
+            Some(false) => {
+                tracing::info!(free, reserve, "disk has room again: producers are let in")
             }
+            None => {}
+        }
+        if self.partition_context.space.is_full() {
+            self.remove_due_files();
         }
     }
 

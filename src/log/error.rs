@@ -36,6 +36,14 @@ pub enum LogError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The disk has no room. Nothing has been changed, and the log takes writes once it has.
+    #[error("no room for {}: {source}", path.display())]
+    NoRoom {
+        /// What was to be written.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// Records are missing or broken that were there before. Nothing has been changed.
     #[error(transparent)]
     Damaged(#[from] Damage),

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use super::config::{Checkpoint, LogConfig};
 use super::epochs::EpochCache;
 use super::error::LogError;
-use super::fs::Fs;
+use super::fs::{Fs, is_no_room};
 use super::layout::COMPACTED;
 use super::read::LogReader;
 use super::recovery::{self, Recovery};
@@ -123,19 +123,21 @@ impl Log {
     /// one a segment. They are visible to readers when it returns, and durable after a sync.
     ///
     /// # Errors
-    /// `NotConsecutive` and `OverSegment` before anything is written. `Poisoned`, and `Io`, which
-    /// poisons: no reader will see any of the batches before the log is opened anew; then they may
-    /// be there.
+    /// `NotConsecutive` and `OverSegment` before anything is written. `NoRoom` once everything that
+    /// was written has been taken back. `Poisoned`, and `Io`, which poisons: no reader will see any
+    /// of the batches before the log is opened anew; then they may be there.
     pub fn append(&mut self, batches: &[ValidBatch], now: Timestamp) -> Result<Appended, LogError> {
         self.check_alive()?;
         self.check_batches(batches)?;
-        let written = self.write(batches, now);
-        if written.is_err() {
-            self.poison();
+        let before = self.tail.clone();
+        let mut begun = Vec::new();
+        match self.write(batches, now, &mut begun) {
+            Ok((tails, rolled_to)) => {
+                self.publish(&tails, now);
+                Ok(Appended { rolled_to })
+            }
+            Err(error) => Err(self.take_back(before, &begun, error)),
         }
-        let (tails, rolled_to) = written?;
-        self.publish(&tails, now);
-        Ok(Appended { rolled_to })
     }
 
     /// The first offset that can be read.
@@ -235,7 +237,7 @@ impl Log {
     /// when it returns, also on a poisoned log, so that a full disk can be emptied.
     ///
     /// # Errors
-    /// `StartBeyondEnd`; `Io`, which poisons.
+    /// `StartBeyondEnd`; `NoRoom`; `Io`, which poisons.
     pub fn advance_start(&mut self, start: Offset) -> Result<(), LogError> {
         let end = self.end_offset();
         if start > end {
@@ -244,8 +246,22 @@ impl Log {
         if start <= self.start_offset() {
             return Ok(());
         }
-        let dir = self.factory.dir.clone();
-        self.must(start_offset::write(&*self.factory.fs, &dir, start), "write start of", &dir)?;
+        self.store_start(start)
+    }
+
+    /// Puts the start offset down, then in force.
+    ///
+    /// # Errors
+    /// `NoRoom` if the old one still stands; any other error poisons.
+    pub(super) fn store_start(&mut self, start: Offset) -> Result<(), LogError> {
+        let (fs, dir) = (&*self.factory.fs, &self.factory.dir);
+        let stored = start_offset::read(fs, dir).inspect_err(|_| self.poison())?;
+        match start_offset::write(fs, dir, start) {
+            Err(source) if is_no_room(&source) && self.is_start_stored(stored) => {
+                return Err(LogError::NoRoom { path: dir.clone(), source });
+            }
+            written => self.must(written, "write start of", dir)?,
+        }
         self.shared.start.store(start.0, Ordering::Release);
         self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).cut_start(start);
         Ok(())
@@ -280,6 +296,39 @@ impl Log {
             self.poison();
         }
         result.map_err(LogError::io(action, path))
+    }
+
+    /// Undoes a write that found no room, so that the log goes on where it was: nothing of it was
+    /// published or vouched for by a sync. Any other failure poisons, and so does a failure here.
+    fn take_back(&mut self, before: Option<Tail>, begun: &[Tail], error: LogError) -> LogError {
+        let (path, source) = match error {
+            LogError::Io { path, source, .. } if is_no_room(&source) => (path, source),
+            other => {
+                self.poison();
+                return other;
+            }
+        };
+        let cut = || -> Result<(), LogError> {
+            for Tail { segment, .. } in begun {
+                let removed = self.factory.fs.remove_file(&segment.path);
+                removed.map_err(LogError::io("remove", &segment.path))?;
+            }
+            let Some(tail) = &before else { return Ok(()) };
+            let cut = tail.segment.file()?.truncate(tail.size_bytes);
+            cut.map_err(LogError::io("truncate", &tail.segment.path))
+        };
+        if let Err(failed) = cut() {
+            self.poison();
+            return failed;
+        }
+        self.tail = before;
+        LogError::NoRoom { path, source }
+    }
+
+    /// Whether the start offset on disk is this one.
+    fn is_start_stored(&self, start: Option<Offset>) -> bool {
+        let found = start_offset::read(&*self.factory.fs, &self.factory.dir);
+        found.is_ok_and(|found| found == start)
     }
 
     /// The next append begins a segment.
@@ -319,11 +368,13 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the batches where they belong; nothing is visible yet.
+    /// Writes the batches where they belong; nothing is visible yet. Segments whose file it made
+    /// are in `begun`, also on `Err`.
     fn write<'a>(
         &mut self,
         batches: &'a [ValidBatch],
         now: Timestamp,
+        begun: &mut Vec<Tail>,
     ) -> Result<(Vec<Written<'a>>, Option<Offset>), LogError> {
         let mut written = Vec::with_capacity(1);
         let mut rolled_to = None;
@@ -333,7 +384,9 @@ impl Log {
                 Some(tail) if !self.must_roll(&tail, first.header(), now) => tail,
                 _ => {
                     rolled_to = Some(first.header().base_offset);
-                    self.begin_segment(first.header().base_offset, now)?
+                    let tail = self.begin_segment(first.header().base_offset, now)?;
+                    begun.push(tail.clone());
+                    tail
                 }
             };
             let start = tail.size_bytes;

@@ -19,7 +19,8 @@
 //! * log start offset <= log end offset; offsets are never given twice.
 //! * What is visible to a reader is a whole batch whose CRC was right when it was written.
 //! * After a write, sync, truncation or rename has failed, nothing is written any more until the
-//!   log is opened anew; a failed sync is never tried again.
+//!   log is opened anew; a failed sync is never tried again. One exception: an append that found
+//!   no room on the disk and could be taken back whole leaves the log as it was.
 //! * Opening cuts off a torn tail and says so; anything else that is wrong is an error, and the
 //!   files stay as they are.
 //!

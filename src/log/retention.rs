@@ -4,14 +4,12 @@
 //! `file.delete.delay.ms`, so that readers who are about to open them mostly still find them.
 
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::error::LogError;
 use super::layout::DELETED_SUFFIX;
 use super::log::Log;
 use super::segment::Segment;
-use super::start_offset;
 use crate::types::{Offset, Timestamp};
 
 /// What retention took away.
@@ -37,7 +35,7 @@ impl Log {
     /// be emptied.
     ///
     /// # Errors
-    /// `Damaged` if a segment cannot be looked into; `Io`, which poisons.
+    /// `Damaged` if a segment cannot be looked into; `NoRoom`; `Io`, which poisons.
     pub fn enforce_retention(
         &mut self,
         now: Timestamp,
@@ -134,18 +132,15 @@ impl Log {
         start: Offset,
         now: Timestamp,
     ) -> Result<(), LogError> {
-        if kept.is_empty() {
-            self.forget_tail();
-        }
         // The indexes first: on a full disk, what they free is what the start offset needs.
         for segment in gone {
             self.must(segment.remove_index(), "remove the index of", &segment.path)?;
         }
         if start > self.start_offset() {
-            let dir = self.factory.dir.clone();
-            self.must(start_offset::write(&*self.factory.fs, &dir, start), "write start of", &dir)?;
-            self.shared.start.store(start.0, Ordering::Release);
-            self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner).cut_start(start);
+            self.store_start(start)?;
+        }
+        if kept.is_empty() {
+            self.forget_tail();
         }
         self.shared.segments.store(Arc::new(kept.to_vec()));
         self.names += 1;

@@ -19,6 +19,14 @@ pub struct JournalRecord {
     pub value: Option<Bytes>,
 }
 
+impl JournalRecord {
+    /// Bytes of key and value.
+    pub fn size_bytes(&self) -> usize {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        len(&self.key).saturating_add(len(&self.value))
+    }
+}
+
 /// Why a journal could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -73,6 +81,11 @@ impl Journal {
     /// Returns once everything before `end` is on disk (in memory, under `ephemeral`).
     pub async fn durable(&self, end: Offset) -> Result<(), AppendError> {
         self.partition.visible(end).await
+    }
+
+    /// Takes nothing more until restart, whose replay finds what was stored before.
+    pub fn give_up(&self, reason: &str) {
+        self.partition.take_offline(reason);
     }
 
     /// The end of what was appended.

@@ -12,6 +12,7 @@ mod journal;
 mod partition;
 mod producers;
 mod registry;
+mod space;
 mod waiters;
 
 pub use flusher::{Flusher, Rounds};
@@ -22,4 +23,5 @@ pub use partition::{
 };
 pub use producers::{Checked, ProducerError, Producers};
 pub use registry::{Registry, Topic};
+pub use space::Space;
 pub use waiters::{Waiters, Wake};

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use super::producers::{Checked, ProducerError, Producers};
+use super::space::Space;
 use super::waiters::{Waiters, Wake};
 use super::{Flusher, admission, producers};
 use crate::config::value::Durability;
@@ -40,8 +41,8 @@ pub struct PartitionContext {
     pub durability: Durability,
     /// The thread that syncs.
     pub flusher: Flusher,
-    /// Turns true while the disk is so full that only the broker itself may write.
-    pub disk_full: Arc<AtomicBool>,
+    /// Room on the disk that producers may fill.
+    pub space: Space,
     /// Producer ids with live state per partition.
     pub producer_ids_max: usize,
 }
@@ -106,7 +107,7 @@ pub enum AppendError {
     #[error("the partition is offline: {0}")]
     Storage(String),
     /// Kafka's KAFKA_STORAGE_ERROR, until there is room again.
-    #[error("the disk is full: less than min.free.bytes is left; delete topics or records")]
+    #[error("the disk is full, or less than min.free.bytes is left: delete topics or records")]
     DiskFull,
 }
 
@@ -264,15 +265,15 @@ impl Partition {
     /// On return the batch is in the page cache; it is on disk (under [`Durability::Fsync`]) and
     /// visible once [`Partition::visible`] of its end returns.
     pub fn append(self: &Arc<Self>, sent: Bytes, now: Now) -> Result<Appended, AppendError> {
-        if self.context.disk_full.load(Ordering::Relaxed) {
-            return Err(AppendError::DiskFull);
-        }
         let config = self.config.load();
         let batch = ValidBatch::parse_within(sent, config.max_message_bytes)?;
         let batch = admission::admit(batch, &config, now.wall)?;
         let (size, max) = (batch.size_bytes(), config.log.segment_bytes);
         if size > max {
             return Err(AppendError::LargerThanSegment { size, max });
+        }
+        if !self.context.space.take(size) {
+            return Err(AppendError::DiskFull);
         }
         self.store(batch, now, config.log_append_time)
     }
@@ -304,7 +305,7 @@ impl Partition {
         let base_offset = log.end_offset();
         batch.assign(base_offset, self.leader_epoch);
         if let Err(error) = log.append(std::slice::from_ref(&batch), now.wall) {
-            return Err(self.break_down(guard, &error.to_string()));
+            return Err(self.failed(guard, &error));
         }
         let end = log.end_offset();
         producers.record(batch.header(), base_offset);
@@ -364,6 +365,20 @@ impl Partition {
                 self.break_down(writer, &format!("sync failed: {error}"));
             }
         }
+    }
+
+    /// A full disk is told and changes nothing; after any other failure the partition is offline.
+    fn failed(&self, writer: MutexGuard<'_, Writer>, error: &LogError) -> AppendError {
+        if let LogError::NoRoom { .. } = error {
+            self.context.space.close();
+            return AppendError::DiskFull;
+        }
+        self.break_down(writer, &error.to_string())
+    }
+
+    /// Takes it offline until restart.
+    pub(super) fn take_offline(&self, reason: &str) {
+        self.break_down(self.lock(), reason);
     }
 
     fn break_down(&self, mut writer: MutexGuard<'_, Writer>, reason: &str) -> AppendError {
@@ -526,7 +541,7 @@ impl Partition {
         };
         let result = step(log);
         self.log_start.store(log.start_offset().0, Ordering::Release);
-        result.map_err(|error| self.break_down(guard, &error.to_string()))
+        result.map_err(|error| self.failed(guard, &error))
     }
 
     /// Syncs everything and closes the log: nothing is appended any more. Returns its end, which is

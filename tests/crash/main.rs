@@ -1,5 +1,5 @@
 //! kill -9 under load, over and over on one data folder: no acknowledged record is lost, moved or
-//! doubled, and committed offsets never go back. And a disk without room: refused, but not lost.
+//! doubled, and committed offsets never go back.
 //!
 //! Four writers run through all rounds: two idempotent producers, which send the same batch again
 //! until it is acknowledged; a plain one, which leaves a batch whose answer was lost behind; and a
@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test changes a data folder of its own")]
 
+mod full_disk;
 #[path = "../support/mod.rs"]
 mod support;
 mod wire;
@@ -75,28 +76,6 @@ fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
     assert!(kept >= committed, "offset {committed} was committed, {kept} is kept");
     println!("{acknowledged} acknowledged records, offsets committed up to {committed}");
     last.stop().unwrap();
-}
-
-#[test]
-fn a_full_disk_refuses_producers_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let storage = Storage::Folder(folder.path().to_owned());
-    let roomy = Broker::start(&storage, &["--set", "min.free.bytes=0"]).unwrap();
-    let mut wire = Wire::connect(roomy.bootstrap()).unwrap();
-    wire.create_topic(TOPIC, 1).unwrap();
-    assert_eq!(wire.produce(TOPIC, 0, 7, None).unwrap(), 0);
-    roomy.stop().unwrap();
-
-    let full = Broker::start(&storage, &["--set", "min.free.bytes=9223372036854775807"]).unwrap();
-    let mut wire = Wire::connect(full.bootstrap()).unwrap();
-    let refused = wire.produce(TOPIC, 0, 8, None).unwrap_err();
-    assert_eq!(refused.to_string(), "KAFKA_STORAGE_ERROR");
-    assert_eq!(wire.read_all(TOPIC, 0).unwrap(), [(0, 7)]);
-    wire.commit("full", TOPIC, 0, 1).unwrap();
-    assert_eq!(wire.committed("full", TOPIC, 0).unwrap(), 1);
-    wire.create_topic("another", 1).unwrap();
-    wire.delete_topic(TOPIC).unwrap();
-    full.stop().unwrap();
 }
 
 #[test]

@@ -90,6 +90,17 @@ impl Wire {
         value: u64,
         producer: Option<(i64, i32)>,
     ) -> Result<i64> {
+        self.produce_keyed((topic, index), None, value, producer)
+    }
+
+    /// As [`Wire::produce`]; a key makes the record as large as it has to be.
+    pub(crate) fn produce_keyed(
+        &mut self,
+        (topic, index): (&str, i32),
+        key: Option<&[u8]>,
+        value: u64,
+        producer: Option<(i64, i32)>,
+    ) -> Result<i64> {
         let mut batch = BatchBuilder::new();
         if let Some((id, sequence)) = producer {
             batch = batch.producer(ProducerId(id), ProducerEpoch(0), sequence);
@@ -97,6 +108,7 @@ impl Wire {
         let value = value.to_be_bytes();
         batch.push(&NewRecord {
             timestamp: Timestamp(-1),
+            key,
             value: Some(&value),
             ..Default::default()
         });
@@ -149,7 +161,9 @@ impl Wire {
             topics: Some(vec![wanted]),
             ..OffsetFetchRequest::default()
         };
-        let row = &self.call(5, &request)?.topics[0].partitions[0];
+        let answer = self.call(5, &request)?;
+        ok(answer.error_code)?;
+        let row = &answer.topics[0].partitions[0];
         ok(row.error_code)?;
         Ok(row.committed_offset)
     }

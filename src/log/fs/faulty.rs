@@ -42,6 +42,8 @@ pub enum FaultKind {
     Error(io::ErrorKind),
     /// A write puts down its first half and fails; any other call fails only.
     Torn,
+    /// The disk is full: a write puts down its first half; any other call does nothing.
+    NoRoom,
 }
 
 /// A call that is to fail.
@@ -302,6 +304,7 @@ fn error(kind: FaultKind) -> io::Error {
     match kind {
         FaultKind::Error(kind) => kind.into(),
         FaultKind::Torn => io::Error::other("torn"),
+        FaultKind::NoRoom => io::ErrorKind::StorageFull.into(),
     }
 }
 
@@ -427,7 +430,7 @@ impl File for FaultyFile {
         match fault {
             Ok(()) => content.change(DataOp::Write(start, bytes)),
             Err(kind) => {
-                if kind == FaultKind::Torn {
+                if matches!(kind, FaultKind::Torn | FaultKind::NoRoom) {
                     bytes.truncate(bytes.len() / 2);
                     content.change(DataOp::Write(start, bytes));
                 }

@@ -23,6 +23,12 @@ pub use real::RealFs;
 /// What a half-written file of [`Fs::atomic_write`] ends in; such leftovers may be removed.
 pub const TMP_SUFFIX: &str = ".ottla-tmp";
 
+/// Whether `error` says that the disk, or the user's share of it, has no room: what may pass, unlike
+/// any other failure of a write.
+pub fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// How to open a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {

@@ -24,6 +24,12 @@ fn live(fs: &Arc<dyn Fs>, promised: &mut Promised) -> Result<(), LogError> {
             let appended = log.append(&[batch], NOW);
             if appended.is_err() {
                 assert_eq!(log.reader().end_offset(), before);
+            }
+            if let Err(LogError::NoRoom { .. }) = appended {
+                append(&mut log, 2); // There is room again.
+                continue;
+            }
+            if appended.is_err() {
                 check_dead(&mut log);
             }
             appended?;
@@ -39,16 +45,25 @@ fn live(fs: &Arc<dyn Fs>, promised: &mut Promised) -> Result<(), LogError> {
         promised.end = log.synced_end();
         let start = Offset(round * 15);
         let advanced = log.advance_start(start);
-        if advanced.is_err() {
-            check_dead(&mut log);
+        if let Err(LogError::NoRoom { .. }) = advanced {
+            assert_eq!(log.start_offset(), promised.start);
+            log.advance_start(start)?;
+        } else {
+            if advanced.is_err() {
+                check_dead(&mut log);
+            }
+            advanced?;
         }
-        advanced?;
         promised.start = promised.start.max(start);
         let deleted = log.enforce_retention(NOW, log.synced_end());
-        if deleted.is_err() {
-            check_dead(&mut log);
+        if let Err(LogError::NoRoom { .. }) = deleted {
+            append(&mut log, 2);
+        } else {
+            if deleted.is_err() {
+                check_dead(&mut log);
+            }
+            deleted?;
         }
-        deleted?;
     }
     let end = log.close()?;
     promised.end = end;
@@ -88,7 +103,7 @@ fn nothing_promised_is_lost_whichever_call_fails() {
     let calls = whole.calls() - before;
     assert!(calls > 150);
     for after in 0..calls {
-        for kind in [FaultKind::Error(io::ErrorKind::StorageFull), FaultKind::Torn] {
+        for kind in [FaultKind::NoRoom, FaultKind::Error(io::ErrorKind::Other), FaultKind::Torn] {
             let disk = disk();
             disk.inject(Fault { op: Op::Any, after, kind });
             let mut promised = Promised::default();
@@ -131,14 +146,68 @@ fn a_poisoned_log_can_still_be_emptied() {
     for _ in 0..150 {
         append(&mut log, 2);
     }
-    let full = FaultKind::Error(io::ErrorKind::StorageFull);
-    disk.inject(Fault { op: Op::Write, after: 0, kind: full });
+    disk.inject(Fault { op: Op::Write, after: 0, kind: FaultKind::Torn });
     let batch = batch_at(log.end_offset(), 1, NOW);
-    let Err(LogError::Io { source, .. }) = log.append(&[batch], NOW) else { panic!() };
-    assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    assert!(matches!(log.append(&[batch], NOW), Err(LogError::Io { .. })));
+    check_dead(&mut log);
     log.advance_start(Offset(250)).unwrap();
     let deleted = log.enforce_retention(NOW, log.end_offset()).unwrap();
     assert!(deleted.segments > 1);
     assert_eq!(log.remove_due(NOW.plus_ms(60_000)).unwrap(), deleted.segments);
     assert_eq!(read_all(&log.reader()), (250..300).collect::<Vec<i64>>());
+}
+
+/// Batches with the offsets from `base` on, several segments of them.
+fn many(base: Offset) -> Vec<ValidBatch> {
+    (0..150).map(|i| batch_at(base.plus(2 * i), 2, NOW)).collect()
+}
+
+#[test]
+fn a_full_disk_leaves_the_log_as_it_was_and_usable_once_there_is_room() {
+    // The write into the segment that is there, then into each new one, and the making of those.
+    for (op, calls) in [(Op::Write, 4), (Op::Create, 3)] {
+        for after in 0..calls {
+            let disk = disk();
+            let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+            let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+            append(&mut log, 2);
+            sync(&mut log);
+            let files = fs.list(&dir()).unwrap();
+            let size = fs.file_len(&dir().join(layout::segment_file(Offset(0)))).unwrap();
+            disk.inject(Fault { op, after, kind: FaultKind::NoRoom });
+            let refused = log.append(&many(Offset(2)), NOW);
+            let context = format!("{op:?} {after}: {refused:?}");
+            assert!(matches!(refused, Err(LogError::NoRoom { .. })), "{context}");
+            assert!(!log.is_poisoned(), "{context}");
+            assert_eq!(fs.list(&dir()).unwrap(), files, "{context}");
+            let file = dir().join(layout::segment_file(Offset(0)));
+            assert_eq!(fs.file_len(&file).unwrap(), size, "{context}");
+            assert_eq!(read_all(&log.reader()), [0, 1], "{context}");
+
+            log.append(&many(Offset(2)), NOW).unwrap();
+            sync(&mut log);
+            let expected: Vec<i64> = (0..302).collect();
+            assert_eq!(read_all(&log.reader()), expected, "{context}");
+            let fs: Arc<dyn Fs> = Arc::new(disk.crash(Crash::DropUnsynced));
+            let checkpoint = Checkpoint { durable_up_to: Offset(302), ..Checkpoint::default() };
+            let (log, recovery) = open(&fs, checkpoint).unwrap();
+            assert_eq!(recovery.truncated_bytes, 0, "{context}");
+            assert_eq!(read_all(&log.reader()), expected, "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_poisons_where_the_write_cannot_be_taken_back() {
+    for op in [Op::Truncate, Op::Remove] {
+        let disk = disk();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+        append(&mut log, 2);
+        disk.inject(Fault { op: Op::Write, after: 1, kind: FaultKind::NoRoom });
+        disk.inject(Fault { op, after: 0, kind: FaultKind::Torn });
+        assert!(matches!(log.append(&many(Offset(2)), NOW), Err(LogError::Io { .. })));
+        check_dead(&mut log);
+        assert_eq!(read_all(&log.reader()), [0, 1]);
+    }
 }
