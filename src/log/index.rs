@@ -69,8 +69,11 @@ impl Index {
         if position - self.indexed_up_to > u64::from(interval_bytes) {
             self.push_entry(batch.base_offset, position);
         }
-        self.first_timestamp.get_or_insert(batch.max_timestamp);
-        if self.max.is_none_or(|max| batch.max_timestamp > max.timestamp) {
+        let has_records = batch.record_count > 0; // Compaction leaves frames without.
+        if has_records {
+            self.first_timestamp.get_or_insert(batch.max_timestamp);
+        }
+        if has_records && self.max.is_none_or(|max| batch.max_timestamp > max.timestamp) {
             self.max = Some(Max { timestamp: batch.max_timestamp, position });
         }
         self.size_bytes = position.saturating_add(batch.size_bytes());

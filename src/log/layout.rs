@@ -6,11 +6,13 @@
 //! | `TOPIC-INDEX.UUID-delete` | the same, of a deleted topic, until its files go |
 //! | `partition.metadata` | which topic id the folder belongs to |
 //! | `00000000000000000042.log` | a segment, by the offset it begins at |
-//! | `….log.deleted` | a segment that retention has taken, until its file goes |
+//! | `….log.deleted` | a segment that retention or compaction has taken, until its file goes |
+//! | `….log.cleaned` | what compaction leaves of some segments, while it is written |
+//! | `….log.swap` | the same, whole, while it takes their place |
 //! | `….ottla-index` | ours: the segment's sparse index; may be removed at any time |
 //! | `leader-epoch-checkpoint` | where each leader epoch begins |
 //! | `ottla-start-offset` | ours: the log start offset |
-//! | `ottla-compacted` | ours, empty: offsets may be missing, since the log was compacted once |
+//! | `ottla-compacted` | ours: offsets may be missing, since the log was compacted, and up to where |
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -24,10 +26,15 @@ pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The file that keeps the log start offset.
 pub const START_OFFSET: &str = "ottla-start-offset";
-/// The file that says a log has been compacted; to be made before the first compaction.
+/// The file that says a log has been compacted, and up to where; there before the first swap.
 pub const COMPACTED: &str = "ottla-compacted";
 /// What a deleted segment's name ends in until its file goes.
 pub const DELETED_SUFFIX: &str = ".deleted";
+
+/// What a segment's name ends in while compaction writes it.
+pub const CLEANED_SUFFIX: &str = ".cleaned";
+/// What a compacted segment's name ends in while it takes the place of others.
+pub const SWAP_SUFFIX: &str = ".swap";
 
 const LOG_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".ottla-index";
@@ -40,7 +47,12 @@ pub fn segment_file(base: Offset) -> String {
     format!("{:020}{LOG_SUFFIX}", base.0)
 }
 
-/// File name of that segment's index.
+/// File name of a compacted segment while it takes the place of others.
+pub fn swap_file(base: Offset) -> String {
+    format!("{:020}{LOG_SUFFIX}{SWAP_SUFFIX}", base.0)
+}
+
+/// File name of a segment's index.
 pub fn index_file(base: Offset) -> String {
     format!("{:020}{INDEX_SUFFIX}", base.0)
 }
@@ -48,6 +60,11 @@ pub fn index_file(base: Offset) -> String {
 /// The base offset in a segment's file name; `None` for any other name.
 pub fn parse_segment_file(name: &str) -> Option<Offset> {
     parse_offset(name.strip_suffix(LOG_SUFFIX)?)
+}
+
+/// The base offset in the name of [`swap_file`]; `None` for any other name.
+pub fn parse_swap_file(name: &str) -> Option<Offset> {
+    parse_segment_file(name.strip_suffix(SWAP_SUFFIX)?)
 }
 
 /// The base offset in an index's file name; `None` for any other name.
@@ -120,6 +137,7 @@ mod tests {
         for offset in [0, 42, i64::MAX] {
             assert_eq!(parse_segment_file(&segment_file(Offset(offset))), Some(Offset(offset)));
             assert_eq!(parse_index_file(&index_file(Offset(offset))), Some(Offset(offset)));
+            assert_eq!(parse_swap_file(&swap_file(Offset(offset))), Some(Offset(offset)));
         }
         for name in ["a-b.c_d", "x"] {
             let folder = partition_folder(name, PartitionIndex(7));

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
+use super::compact::swap;
 use super::config::{Checkpoint, LogConfig};
 use super::epochs::EpochCache;
 use super::error::LogError;
@@ -53,8 +54,10 @@ pub(super) struct Shared {
     pub(super) end: AtomicI64,
     pub(super) epochs: RwLock<EpochCache>,
     pub(super) poisoned: AtomicBool,
-    /// Whether compaction may have taken offsets out.
-    pub(super) has_gaps: bool,
+    /// Everything before has been compacted once.
+    pub(super) compacted: AtomicI64,
+    /// As it was when the log was opened.
+    pub(super) factory: SegmentFactory,
 }
 
 /// The active segment, as the writer knows it without asking the index.
@@ -90,15 +93,16 @@ impl Log {
         now: Timestamp,
     ) -> Result<(Self, Recovery), LogError> {
         let interval = config.index_interval_bytes;
-        let has_gaps = config.compact || fs.exists(&dir.join(COMPACTED));
-        let factory = SegmentFactory { fs, dir, index_interval_bytes: interval, has_gaps };
+        let gaps = Arc::new((config.compact || fs.exists(&dir.join(COMPACTED))).into());
+        let compacted = swap::read_mark(&*fs, &dir).0.into();
+        let factory = SegmentFactory { fs, dir, index_interval_bytes: interval, gaps };
         let loaded = recovery::load(&factory, checkpoint, now)?;
         // Also of a folder that was there: whether its name is durable, only a clean stop tells.
         let parent = factory.dir.parent().filter(|_| !checkpoint.clean).map(Path::to_owned);
         let durable = if checkpoint.clean { loaded.end } else { checkpoint.durable_up_to };
         let mut log = Self {
             tail: None,
-            factory,
+            factory: factory.clone(),
             config,
             synced_end: durable.min(loaded.end),
             names: u64::from(!checkpoint.clean),
@@ -112,7 +116,8 @@ impl Log {
                 end: AtomicI64::new(loaded.end.0),
                 epochs: RwLock::new(loaded.epochs),
                 poisoned: AtomicBool::new(false),
-                has_gaps,
+                compacted,
+                factory,
             }),
         };
         log.open_tail()?;
@@ -497,5 +502,14 @@ impl Shared {
 
     pub(super) fn end(&self) -> Offset {
         Offset(self.end.load(Ordering::Acquire))
+    }
+
+    pub(super) fn compacted_up_to(&self) -> Offset {
+        Offset(self.compacted.load(Ordering::Acquire))
+    }
+
+    /// Whether compaction may have taken offsets out.
+    pub(super) fn has_gaps(&self) -> bool {
+        self.factory.has_gaps()
     }
 }

@@ -13,6 +13,7 @@
 //! | read | [`LogReader::read`] for ranges of files, [`LogReader::batches`] for checked batches |
 //! | look up | [`LogReader::offset_for_timestamp`], [`LogReader::max_timestamp`], [`LogReader::epoch_end`] |
 //! | shorten | [`Log::advance_start`]; [`Log::enforce_retention`], later [`Log::remove_due`] |
+//! | compact | [`LogReader::cleanable`], [`LogReader::compact`], then [`Log::swap`] |
 //! | stop | [`Log::close`]; its result is the clean checkpoint's `durable_up_to` |
 //!
 //! Invariants:
@@ -27,6 +28,7 @@
 //! Everything but the `.log` files and [`layout::START_OFFSET`] is derived and may be deleted.
 #![deny(clippy::indexing_slicing)]
 
+mod compact;
 mod config;
 mod epochs;
 mod error;
@@ -47,6 +49,10 @@ mod sync;
 mod tests;
 mod times;
 
+pub use compact::{
+    AbortedTransaction, Cleanable, Cleaned, CompactError, Compaction, CompactionConfig, Flow, Io,
+    Pace, Plan, ProducerTail, Swap,
+};
 pub use config::{Checkpoint, LogConfig};
 pub use epochs::{EpochCache, EpochEnd};
 pub use error::{Damage, LogError, ReadError};

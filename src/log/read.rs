@@ -10,7 +10,7 @@ use super::epochs::EpochEnd;
 use super::error::{Damage, ReadError, SegmentError};
 use super::fs::File;
 use super::log::Shared;
-use super::segment::Segment;
+use super::segment::{Segment, SegmentFactory};
 use crate::records::{BatchHeader, ValidBatch};
 use crate::types::{LeaderEpoch, Offset};
 
@@ -112,7 +112,7 @@ impl LogReader {
                 break;
             }
             match find(segment, wanted) {
-                Ok(Some(range)) if range.base_offset > from && !self.shared.has_gaps => {
+                Ok(Some(range)) if range.base_offset > from && !self.shared.has_gaps() => {
                     return Err(self.missing(from).into());
                 }
                 Ok(Some(range)) => return Ok(Some(range).filter(|range| range.len > 0)),
@@ -130,7 +130,7 @@ impl LogReader {
                 Err(error) => return Err(error.into()),
             }
         }
-        if from < wanted.up_to && !self.shared.has_gaps {
+        if from < wanted.up_to && !self.shared.has_gaps() {
             return Err(self.missing(from).into());
         }
         Ok(None)
@@ -146,6 +146,21 @@ impl LogReader {
             chunk,
             failed: false,
         }
+    }
+
+    /// All segments, the active one last.
+    pub(super) fn all_segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        self.shared.segments.load_full()
+    }
+
+    /// Everything before has been compacted once.
+    pub(super) fn compacted_up_to(&self) -> Offset {
+        self.shared.compacted_up_to()
+    }
+
+    /// What makes segments of this log.
+    pub(super) fn factory(&self) -> &SegmentFactory {
+        &self.shared.factory
     }
 
     /// The segments from the one that holds `offset` on.
@@ -273,7 +288,7 @@ impl BatchIter {
             .ok_or_else(|| damage("batch is cut".to_owned()))?;
         let batch = ValidBatch::parse_stored(self.chunk.slice(..size))
             .map_err(|error| damage(error.to_string()))?;
-        if header.base_offset > self.next && !self.reader.shared.has_gaps {
+        if header.base_offset > self.next && !self.reader.shared.has_gaps() {
             return Err(self.reader.missing(self.next).into());
         }
         self.chunk.advance(size);

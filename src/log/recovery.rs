@@ -1,6 +1,7 @@
 //! Opens a log folder: trusts a clean stop, and after any other tells a torn tail from damage.
 //!
-//! 1. Leftovers of deletions and half-written files are removed.
+//! 1. A compaction that was cut short is finished or undone. Leftovers of deletions and half-written
+//!    files are removed.
 //! 2. After a clean stop the last segment must end at the checkpoint; nothing is scanned.
 //! 3. Otherwise everything from the segment with the durable mark on is walked: headers before the
 //!    mark, whole batches with their CRC behind it.
@@ -11,12 +12,15 @@
 use std::io;
 use std::sync::Arc;
 
+use super::compact::swap;
 use super::config::Checkpoint;
 use super::epochs::EpochCache;
 use super::error::{Damage, LogError, SegmentError};
 use super::fs::TMP_SUFFIX;
 use super::index::Index;
-use super::layout::{DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_segment_file};
+use super::layout::{
+    CLEANED_SUFFIX, DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_segment_file,
+};
 use super::scan::ScanError;
 use super::segment::{Segment, SegmentFactory};
 use super::start_offset;
@@ -58,6 +62,7 @@ pub(crate) fn load(
     if !factory.fs.exists(&factory.dir) {
         factory.fs.create_dir_all(&factory.dir).map_err(LogError::io("create", &factory.dir))?;
     }
+    swap::recover(factory)?;
     let mut segments = list_segments(factory, now)?;
     let start = start(factory, &segments, checkpoint)?;
     let mut scan = Scan { checkpoint, start, ..Scan::new(factory) };
@@ -86,10 +91,7 @@ fn list_segments(factory: &SegmentFactory, now: Timestamp) -> Result<Vec<Arc<Seg
         if let Some(base) = parse_segment_file(&entry.name) {
             let size_bytes = factory.fs.file_len(&path).map_err(LogError::io("stat", &path))?;
             segments.push(Arc::new(factory.existing(base, size_bytes, now)));
-        } else if entry.name.ends_with(".swap") {
-            let reason = "left by a compaction that Kafka has to finish".to_owned();
-            return Err(Damage { file: path, position: 0, offset: Offset(0), reason }.into());
-        } else if [DELETED_SUFFIX, TMP_SUFFIX, ".cleaned"]
+        } else if [DELETED_SUFFIX, TMP_SUFFIX, CLEANED_SUFFIX]
             .iter()
             .any(|end| entry.name.ends_with(end))
         {
@@ -204,7 +206,10 @@ impl<'a> Scan<'a> {
         segment: &Segment,
         expected: &mut Offset,
     ) -> Result<Option<(u64, String)>, LogError> {
-        if segment.base < *expected || (segment.base > *expected && !self.factory.has_gaps) {
+        // Compaction leaves the last frame of a segment, so only what others have compacted may skip
+        // offsets between segments; behind the mark it would be the hole of a write that was lost.
+        let may_skip = self.factory.has_gaps() && segment.base <= self.checkpoint.durable_up_to;
+        if segment.base < *expected || (segment.base > *expected && !may_skip) {
             return Ok(Some((0, format!("does not begin at {expected}"))));
         }
         let mut index = Index::new(segment.base, segment.seen());

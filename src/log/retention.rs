@@ -144,14 +144,19 @@ impl Log {
         }
         self.shared.segments.store(Arc::new(kept.to_vec()));
         self.names += 1;
+        gone.iter().try_for_each(|segment| self.put_away(segment, now))
+    }
+
+    /// Gives a segment's file the name of one that goes after `file.delete.delay.ms`.
+    pub(super) fn put_away(&mut self, segment: &Segment, now: Timestamp) -> Result<(), LogError> {
+        let mut name = segment.path.clone().into_os_string();
+        name.push(DELETED_SUFFIX);
+        let path = PathBuf::from(name);
+        self.must(self.factory.fs.rename(&segment.path, &path), "rename", &segment.path)?;
+        // Compaction may take a segment of the same name away twice: the newer file stands there.
+        self.deleted.retain(|file| file.path != path);
         let due = now.plus_ms(self.config.file_delete_delay_ms);
-        for segment in gone {
-            let mut name = segment.path.clone().into_os_string();
-            name.push(DELETED_SUFFIX);
-            let path = PathBuf::from(name);
-            self.must(self.factory.fs.rename(&segment.path, &path), "rename", &segment.path)?;
-            self.deleted.push(DeletedFile { path, due });
-        }
+        self.deleted.push(DeletedFile { path, due });
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -30,8 +30,7 @@ pub(crate) struct Segment {
     /// `None` until someone needs it.
     index: RwLock<Option<Index>>,
     index_interval_bytes: u32,
-    /// Whether compaction may have taken offsets out.
-    has_gaps: bool,
+    gaps: Arc<AtomicBool>,
     /// When this process first saw it.
     seen: Timestamp,
 }
@@ -42,8 +41,8 @@ pub(crate) struct SegmentFactory {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
     pub(crate) index_interval_bytes: u32,
-    /// Whether compaction may have taken offsets out.
-    pub(crate) has_gaps: bool,
+    /// Whether compaction may have taken offsets out; once true it stays so.
+    pub(crate) gaps: Arc<AtomicBool>,
 }
 
 impl SegmentFactory {
@@ -57,9 +56,27 @@ impl SegmentFactory {
             size_bytes: AtomicU64::new(size_bytes),
             index: RwLock::new(None),
             index_interval_bytes: self.index_interval_bytes,
-            has_gaps: self.has_gaps,
+            gaps: Arc::clone(&self.gaps),
             seen: now,
         }
+    }
+
+    /// The same, of a file that has another name than a segment should have.
+    pub(crate) fn named(&self, path: PathBuf, base: Offset, size_bytes: u64) -> Segment {
+        Segment { path, ..self.existing(base, size_bytes, Timestamp(i64::MIN)) }
+    }
+
+    /// A segment that compaction has written to `file`, which has yet to get its name.
+    pub(crate) fn cleaned(
+        &self,
+        base: Offset,
+        file: Arc<dyn File>,
+        index: Index,
+        now: Timestamp,
+    ) -> Segment {
+        let segment = self.existing(base, index.size_bytes, now);
+        segment.set_index(index);
+        Segment { file: OnceLock::from(file), ..segment }
     }
 
     /// Makes the file of a new segment; its name is not durable yet.
@@ -68,6 +85,11 @@ impl SegmentFactory {
         let file = self.fs.open(&segment.path, OpenMode::CreateNew)?;
         segment.set_index(Index::new(base, now));
         Ok(Segment { file: OnceLock::from(file), ..segment })
+    }
+
+    /// Whether compaction may have taken offsets out.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.gaps.load(Ordering::Acquire)
     }
 }
 
@@ -176,7 +198,8 @@ impl Segment {
         expected: Offset,
     ) -> Result<(), String> {
         let base = header.base_offset;
-        if base < expected || (base > expected && !self.has_gaps) {
+        let has_gaps = self.gaps.load(Ordering::Acquire);
+        if base < expected || (base > expected && !has_gaps) {
             return Err(format!("batch at offset {base} does not follow"));
         }
         if header.last_offset_delta < 0 || header.record_count < 0 {

@@ -137,7 +137,9 @@ fn newer<'a>(
         return Ok(newest);
     }
     walk(segment, (0, segment.base), |position, header| {
-        if span.start <= header.base_offset && header.next_offset() <= span.up_to {
+        if header.record_count == 0 {
+            // A frame that compaction left: no record has its time.
+        } else if span.start <= header.base_offset && header.next_offset() <= span.up_to {
             take(position, header.max_timestamp);
         } else if span.start <= header.last_offset() {
             // Only some of its records may be told of: theirs is the time that counts.

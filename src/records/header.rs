@@ -183,6 +183,10 @@ impl Attributes {
         self.0 & Self::DELETE_HORIZON != 0
     }
 
+    pub(crate) fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(Self::DELETE_HORIZON, on)
+    }
+
     pub(crate) fn with_codec(self, codec: Codec) -> Self {
         Self((self.0 & !Self::CODEC) | codec.id())
     }

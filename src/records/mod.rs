@@ -16,7 +16,8 @@
 //! What a producer sent becomes a [`ValidBatch`] by [`ValidBatch::parse_within`], what lies in a log
 //! by [`ValidBatch::parse_stored`], what is ours by a [`BatchBuilder`]. [`ValidBatch::assign`] places
 //! it, [`ValidBatch::slices`] is what is written, [`ValidBatch::check_records`] walks its records
-//! without keeping them and [`ValidBatch::records`] gives them out.
+//! without keeping them and [`ValidBatch::records`] gives them out. What compaction leaves of a batch
+//! is made by [`ValidBatch::with_records`] and [`ValidBatch::without_records`].
 //!
 //! The older formats (magic 0 and 1) are deliberately not here: Kafka 4 neither takes nor returns
 //! them.
@@ -27,6 +28,7 @@ pub mod builder;
 pub mod compression;
 pub mod control;
 mod cursor;
+mod filter;
 pub mod header;
 pub mod record;
 #[cfg(test)]

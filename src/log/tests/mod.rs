@@ -1,6 +1,7 @@
 //! Tests of the log as its users see it, on a disk, in memory and on a disk that fails.
 
 mod basic;
+mod compact;
 mod faults;
 mod model;
 mod retention;
