@@ -1,5 +1,7 @@
-//! The few requests that the kill test needs, over one blocking connection; every failure is an
-//! error that the caller takes for a dead broker.
+//! The few requests that the crash tests need, over one blocking connection. An error is the broker's
+//! refusal, or anything that makes a caller take it for dead.
+
+#![allow(dead_code, reason = "each test that takes it in uses a part of it")]
 
 use std::io::{Error, Read, Result, Write};
 use std::net::TcpStream;
@@ -12,6 +14,7 @@ use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsReque
 use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, Records};
 use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::metadata::MetadataRequest;
 use ottla::protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -20,6 +23,8 @@ use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, T
 use ottla::protocol::{ErrorCode, Request, RequestHeader};
 use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
 use ottla::types::{ProducerEpoch, ProducerId, Timestamp};
+
+use super::checker::{FinalRead, Seen};
 
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -112,9 +117,39 @@ impl Wire {
             value: Some(&value),
             ..Default::default()
         });
+        self.produce_batch(topic, index, -1, batch)
+    }
+
+    /// Sends a batch of values with `acks`, 1 or -1. Returns the offset of the first.
+    pub(crate) fn produce_all(
+        &mut self,
+        topic: &str,
+        index: i32,
+        acks: i16,
+        values: &[u64],
+    ) -> Result<i64> {
+        let mut batch = BatchBuilder::new();
+        for value in values {
+            let value = value.to_be_bytes();
+            batch.push(&NewRecord {
+                timestamp: Timestamp(-1),
+                value: Some(&value),
+                ..Default::default()
+            });
+        }
+        self.produce_batch(topic, index, acks, batch)
+    }
+
+    fn produce_batch(
+        &mut self,
+        topic: &str,
+        index: i32,
+        acks: i16,
+        batch: BatchBuilder,
+    ) -> Result<i64> {
         let records = Some(batch.build().map_err(Error::other)?.to_bytes());
         let request = ProduceRequest {
-            acks: -1,
+            acks,
             timeout_ms: 10_000,
             topic_data: vec![TopicProduceData {
                 name: topic.to_owned(),
@@ -173,32 +208,62 @@ impl Wire {
         let mut found = Vec::new();
         let mut next = 0;
         loop {
-            let partition = FetchPartition {
-                partition: index,
-                fetch_offset: next,
-                partition_max_bytes: FETCH_BYTES,
-                ..FetchPartition::default()
-            };
-            let request = FetchRequest {
-                max_wait_ms: 0,
-                topics: vec![FetchTopic {
-                    topic: topic.to_owned(),
-                    partitions: vec![partition],
-                    ..FetchTopic::default()
-                }],
-                ..FetchRequest::default()
-            };
-            let mut answer = self.call(11, &request)?;
-            let row = answer.responses.remove(0).partitions.remove(0);
-            ok(row.error_code)?;
-            let Records::Bytes(bytes) = row.records else { return Err(Error::other("no bytes")) };
             let before = next;
-            take_batches(bytes, &mut next, &mut found)?;
-            if next == before && next >= row.high_watermark {
+            let high_watermark = self.read_some(topic, index, &mut next, (0, &mut found))?;
+            if next == before && next >= high_watermark {
                 return Ok(found);
             }
         }
     }
+
+    /// Records from `next` on, which it moves behind them; waits for some for `max_wait_ms`. Returns
+    /// the high watermark.
+    pub(crate) fn read_some(
+        &mut self,
+        topic: &str,
+        index: i32,
+        next: &mut i64,
+        (max_wait_ms, found): (i32, &mut Vec<(i64, u64)>),
+    ) -> Result<i64> {
+        let partition = FetchPartition {
+            partition: index,
+            fetch_offset: *next,
+            partition_max_bytes: FETCH_BYTES,
+            ..FetchPartition::default()
+        };
+        let request = FetchRequest {
+            max_wait_ms,
+            min_bytes: 1,
+            isolation_level: 1,
+            topics: vec![FetchTopic {
+                topic: topic.to_owned(),
+                partitions: vec![partition],
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        };
+        let mut answer = self.call(11, &request)?;
+        let row = answer.responses.remove(0).partitions.remove(0);
+        ok(row.error_code)?;
+        let Records::Bytes(bytes) = row.records else { return Err(Error::other("no bytes")) };
+        take_batches(bytes, next, found)?;
+        Ok(row.high_watermark)
+    }
+
+    /// The names of all topics.
+    pub(crate) fn topics(&mut self) -> Result<Vec<String>> {
+        let answer = self.call(4, &MetadataRequest { topics: None, ..Default::default() })?;
+        Ok(answer.topics.into_iter().filter_map(|topic| topic.name).collect())
+    }
+}
+
+/// Everything in a partition, for the end of a history.
+pub(crate) fn final_read(wire: &mut Wire, topic: &str, partition: i32) -> Result<FinalRead> {
+    let found = wire.read_all(topic, partition)?;
+    let seen = |(offset, value): &(i64, u64)| Seen { partition, offset: *offset, value: *value };
+    let mut log_end = found.last().map_or(0, |(offset, _)| offset + 1);
+    wire.read_some(topic, partition, &mut log_end, (0, &mut Vec::new()))?;
+    Ok(FinalRead { partition, log_end, records: found.iter().map(seen).collect() })
 }
 
 /// Reads whole batches, and leaves a last one that was cut.

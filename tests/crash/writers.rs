@@ -1,12 +1,20 @@
-//! Clients that go on through every crash: each runs on a thread of its own until it is told to
-//! stop, and finds the broker again wherever it is by then.
+//! Clients that go on through every crash and put down what they did: each runs on a thread of its
+//! own until it is told to stop, and finds the broker again wherever it is by then.
+
+#![allow(dead_code, reason = "each test that takes it in uses a part of it")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
+use super::checker::{
+    Event, Isolation, Outcome, Poll, Producer, Promise, Recorder, Seen, Send, Value,
+};
 use super::wire::Wire;
+
+/// The longest that a consumer's fetch waits, in ms.
+const FETCH_WAIT_MS: i32 = 50;
 
 /// Where the broker is at the moment; shared by all.
 #[derive(Clone, Debug, Default)]
@@ -18,8 +26,12 @@ impl Address {
         self.0.1.notify_all();
     }
 
+    pub(crate) fn get(&self) -> String {
+        self.0.0.lock().unwrap().clone()
+    }
+
     /// Connects; waits for a new address where the present one does not answer.
-    fn connect(&self) -> Wire {
+    pub(crate) fn connect(&self) -> Wire {
         let mut address = self.0.0.lock().unwrap();
         loop {
             if !address.is_empty()
@@ -32,73 +44,115 @@ impl Address {
     }
 }
 
-/// A value that was sent, and the offset that was answered, if an answer came.
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) value: u64,
-    pub(crate) offset: Option<i64>,
+/// What every client of a test has.
+#[derive(Clone, Debug)]
+pub(crate) struct Load {
+    pub(crate) topic: &'static str,
+    pub(crate) address: Address,
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) recorder: Recorder,
 }
 
-/// Sends rising values to one partition.
-pub(crate) fn produce(
-    topic: &'static str,
-    partition: i32,
-    idempotent: bool,
-    address: &Address,
-    stop: &Arc<AtomicBool>,
-) -> JoinHandle<Vec<Sent>> {
-    let (address, stop) = (address.clone(), Arc::clone(stop));
-    spawn(move || {
-        let mut wire = address.connect();
-        let id = idempotent.then(|| {
-            loop {
-                match wire.producer_id() {
-                    Ok(id) => break id,
-                    Err(_) => wire = address.connect(),
+impl Load {
+    pub(crate) fn new(topic: &'static str) -> Self {
+        let (address, stop, recorder) = Default::default();
+        Self { topic, address, stop, recorder }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Lets all clients end.
+    pub(crate) fn end(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Puts a full read of the first partitions down.
+    pub(crate) fn final_read(&self, wire: &mut Wire, partitions: i32) {
+        for partition in 0..partitions {
+            let read = super::wire::final_read(wire, self.topic, partition).unwrap();
+            self.recorder.note(Event::FinalRead(read));
+        }
+    }
+
+    /// Sends rising values to one partition, one at a time. An idempotent one sends a value again
+    /// until it is acknowledged; another one leaves a value whose answer was lost behind.
+    pub(crate) fn produce(&self, partition: i32, kind: Producer) -> JoinHandle<()> {
+        let load = self.clone();
+        let producer = partition.unsigned_abs();
+        load.recorder.note(Event::Producer { producer, kind });
+        spawn(move || {
+            let mut wire = load.address.connect();
+            let id = (kind == Producer::Idempotent).then(|| load.producer_id(&mut wire));
+            for value in 0.. {
+                if load.is_over() {
+                    return;
+                }
+                let sequence = id.map(|id| (id, i32::try_from(value).unwrap()));
+                let mut answer = wire.produce(load.topic, partition, value, sequence);
+                while id.is_some() && answer.is_err() {
+                    // The same batch again: it must not be stored twice.
+                    wire = load.address.connect();
+                    answer = wire.produce(load.topic, partition, value, sequence);
+                }
+                if answer.is_err() {
+                    wire = load.address.connect();
+                }
+                let outcome = answer.map_or(Outcome::Info, Outcome::Ok);
+                let promise = Promise::Kept;
+                let send = Send { producer, partition, value, promise, outcome, txn: None };
+                load.recorder.note(Event::Send(send));
+            }
+        })
+    }
+
+    fn producer_id(&self, wire: &mut Wire) -> i64 {
+        loop {
+            match wire.producer_id() {
+                Ok(id) => return id,
+                Err(_) => *wire = self.address.connect(),
+            }
+        }
+    }
+
+    /// Reads one partition to its end and on, and commits where it is in a group of its own; asks
+    /// after each crash what is committed.
+    pub(crate) fn consume(&self, partition: i32) -> JoinHandle<()> {
+        let load = self.clone();
+        let consumer = partition.unsigned_abs();
+        let group = format!("reader-{partition}");
+        spawn(move || {
+            let mut wire = load.address.connect();
+            let mut next = 0;
+            while !load.is_over() {
+                let mut found = Vec::new();
+                let read = (FETCH_WAIT_MS, &mut found);
+                let mut at = next;
+                if wire.read_some(load.topic, partition, &mut at, read).is_err() {
+                    wire = load.address.connect();
+                    if let Ok(offset) = wire.committed(&group, load.topic, partition) {
+                        load.recorder.note(Event::Committed { group: consumer, partition, offset });
+                    }
+                    continue;
+                }
+                if found.is_empty() {
+                    continue;
+                }
+                next = at;
+                let isolation = Isolation::Committed;
+                let records = seen(partition, &found);
+                load.recorder.note(Event::Poll(Poll { consumer, isolation, records, txn: None }));
+                if wire.commit(&group, load.topic, partition, next).is_ok() {
+                    load.recorder.note(Event::Commit { group: consumer, partition, offset: next });
                 }
             }
-        });
-        let mut sent: Vec<Sent> = Vec::new();
-        while !stop.load(Ordering::SeqCst) {
-            let value = u64::try_from(sent.len()).unwrap();
-            let producer = id.map(|id| (id, i32::try_from(value).unwrap()));
-            let mut answer = wire.produce(topic, partition, value, producer);
-            while idempotent && answer.is_err() {
-                // The same batch again: it must not be stored twice.
-                wire = address.connect();
-                answer = wire.produce(topic, partition, value, producer);
-            }
-            if answer.is_err() {
-                wire = address.connect();
-            }
-            sent.push(Sent { value, offset: answer.ok() });
-        }
-        sent
-    })
+        })
+    }
 }
 
-/// Commits rising offsets and finds after each crash that none was lost; returns the last one that
-/// was acknowledged.
-pub(crate) fn commit(
-    topic: &'static str,
-    address: &Address,
-    stop: &Arc<AtomicBool>,
-) -> JoinHandle<i64> {
-    let (address, stop) = (address.clone(), Arc::clone(stop));
-    spawn(move || {
-        let mut wire = address.connect();
-        let (mut acknowledged, mut next) = (-1, 0);
-        while !stop.load(Ordering::SeqCst) {
-            if wire.commit("killed-group", topic, 0, next).is_ok() {
-                acknowledged = next;
-            } else {
-                wire = address.connect();
-                if let Ok(kept) = wire.committed("killed-group", topic, 0) {
-                    assert!(kept >= acknowledged, "{acknowledged} was committed, {kept} is kept");
-                }
-            }
-            next += 1;
-        }
-        acknowledged
-    })
+/// Records of one partition as the checker takes them.
+pub(crate) fn seen(partition: i32, found: &[(i64, Value)]) -> Vec<Seen> {
+    let seen = |(offset, value): &(i64, Value)| Seen { partition, offset: *offset, value: *value };
+    found.iter().map(seen).collect()
 }

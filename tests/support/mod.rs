@@ -49,6 +49,16 @@ impl Broker {
     /// What went wrong, with the end of the broker's output: it ended early, or was not ready in
     /// time (then it is killed).
     pub fn start(storage: &Storage, extra: &[&str]) -> Result<Self, String> {
+        let mut broker = Self::spawn(storage, extra)?;
+        broker.wait_ready()?;
+        Ok(broker)
+    }
+
+    /// Starts the product as [`Broker::start`] does, without waiting for it.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn spawn(storage: &Storage, extra: &[&str]) -> Result<Self, String> {
         let files = tempfile::tempdir().map_err(|error| format!("no scratch folder: {error}"))?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         match storage {
@@ -69,9 +79,7 @@ impl Broker {
             command.stdin(Stdio::null()).stdout(output.0).stderr(output.1).spawn().map_err(
                 |error| format!("cannot start {}: {error}", env!("CARGO_BIN_EXE_ottla")),
             )?;
-        let mut broker = Self { child, ready: serde_json::Value::Null, files };
-        broker.wait_ready()?;
-        Ok(broker)
+        Ok(Self { child, ready: serde_json::Value::Null, files })
     }
 
     fn wait_ready(&mut self) -> Result<(), String> {
@@ -136,6 +144,22 @@ impl Broker {
             Some(status) => Err(format!("SIGTERM gave {status}:\n{}", self.log_tail(60))),
             None => Err(format!("no end {STOP_MAX:?} after SIGTERM:\n{}", self.log_tail(60))),
         }
+    }
+
+    /// Stops every thread of the broker where it is (SIGSTOP), until [`Broker::resume`].
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn pause(&self) -> io::Result<()> {
+        signal(&self.child, Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn resume(&self) -> io::Result<()> {
+        signal(&self.child, Signal::CONT)
     }
 
     /// Kills the broker without a chance to write anything more, as `kill -9` does.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod consume;
+mod history;
 mod produce;
 
 use std::process::ExitCode;
@@ -18,6 +19,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use rust_suite::{Case, Outcome, Test, equal, run, sequence, until};
 
 fn main() -> ExitCode {
+    if std::env::var("PHASE").as_deref() == Ok("history") {
+        return history::run();
+    }
     let mut all = Vec::new();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
         let name: &'static str = String::leak(format!("produce_{codec}"));
