@@ -5,6 +5,7 @@
 //! all of it works. Closing it syncs everything and says in the data folder that it did.
 
 mod boot;
+mod cleaner;
 mod data_folder;
 mod fetch;
 mod offsets;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 pub use boot::Boot;
+pub use cleaner::Cleaner;
 pub use data_folder::{DataFolderError, OpenError};
 pub use fetch::{Fetch, FetchError, Fetched, Look, PartitionFetch};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
@@ -65,6 +67,7 @@ pub struct Broker {
     partition_context: PartitionContext,
     /// Folders of deleted partitions, and when they go.
     deleted_folders: Mutex<Vec<(Timestamp, PathBuf)>>,
+    cleaner: Cleaner,
 }
 
 impl std::fmt::Debug for Broker {

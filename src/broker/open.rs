@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
+use super::cleaner::Cleaner;
 use super::data_folder::{Clean, DataFolder, DataFolderError, OpenError};
 use super::shell::Shell;
 use super::tasks::Tasks;
@@ -13,6 +14,7 @@ use super::{Broker, settings};
 use crate::catalog::{self, Catalog, CatalogRecord, ProducerIdBlock, Setup};
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
+use crate::config::topic::TopicConfig;
 use crate::config::value::Durability;
 use crate::groups::{Coordinator, GroupRecord};
 use crate::ids::Ids;
@@ -101,6 +103,7 @@ impl Broker {
             groups_journal,
             partition_context,
             deleted_folders: Mutex::default(),
+            cleaner: Cleaner::default(),
             config,
             clock,
             ids,
@@ -256,6 +259,7 @@ fn journal_config() -> PartitionConfig {
             file_delete_delay_ms: 0,
         },
         compact: false,
+        compaction: settings::compaction_config(&TopicConfig::default()),
         max_message_bytes: u64::MAX,
         log_append_time: false,
         timestamp_before_max_ms: i64::MAX,

@@ -4,7 +4,7 @@ use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::value::{CompressionType, TimestampType};
 use crate::groups::GroupConfig;
-use crate::log::LogConfig;
+use crate::log::{CompactionConfig, LogConfig};
 use crate::partition::PartitionConfig;
 use crate::records::{Codec, Compression};
 
@@ -13,6 +13,7 @@ pub(super) fn partition_config(topic: &TopicConfig) -> PartitionConfig {
     PartitionConfig {
         log: log_config(topic),
         compact: topic.cleanup_policy.compacts(),
+        compaction: compaction_config(topic),
         max_message_bytes: u64::try_from(topic.max_message_bytes).unwrap_or(0),
         log_append_time: topic.message_timestamp_type == TimestampType::LogAppendTime,
         timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
@@ -21,10 +22,30 @@ pub(super) fn partition_config(topic: &TopicConfig) -> PartitionConfig {
     }
 }
 
+/// How a partition is compacted, if it is.
+pub(super) fn compaction_config(topic: &TopicConfig) -> CompactionConfig {
+    CompactionConfig {
+        delete_retention_ms: topic.delete_retention_ms,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
+    }
+}
+
+/// When a segment is closed: also once its records may wait no longer for compaction (KIP-354),
+/// which never takes the active one.
+fn segment_ms(topic: &TopicConfig) -> i64 {
+    if topic.cleanup_policy.compacts() {
+        topic.segment_ms.min(topic.max_compaction_lag_ms)
+    } else {
+        topic.segment_ms
+    }
+}
+
 fn log_config(topic: &TopicConfig) -> LogConfig {
     LogConfig {
         segment_bytes: u64::try_from(topic.segment_bytes).unwrap_or(0),
-        segment_ms: topic.segment_ms,
+        segment_ms: segment_ms(topic),
         segment_jitter_ms: topic.segment_jitter_ms,
         index_interval_bytes: u32::try_from(topic.index_interval_bytes).unwrap_or(0),
         retention_ms: topic.retention_ms,

@@ -32,6 +32,7 @@ impl Broker {
         self.every("file removal", REMOVE_INTERVAL_MS, Self::remove_due_files);
         self.every("checkpoint", CHECKPOINT_INTERVAL_MS, Self::checkpoint);
         self.every("producer expiry", PRODUCER_EXPIRY_INTERVAL_MS, Self::expire_producers);
+        self.start_cleaner();
         if let Durability::IntervalMs(ms) = self.config.ottla_durability {
             self.every("sync", u64::from(ms), Self::sync_all);
         }

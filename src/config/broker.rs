@@ -79,9 +79,21 @@ config_keys! {
         /// How many bytes of the newest log the page cache holds for consumers; 0 leaves it to
         /// the kernel. At most a sixteenth of the memory is taken.
         "log.cache.bytes" => log_cache_bytes: i64 = 536_870_912, { valid: Valid::AtLeast(0) };
+        /// How often partitions that have to be compacted are looked for, in ms.
+        "log.cleaner.backoff.ms" => log_cleaner_backoff_ms: i64 = 15_000,
+            { valid: Valid::AtLeast(0), change: Change::Dynamic };
+        /// Memory for the keys of the partition that is compacted, in bytes, at least a MiB; what
+        /// does not fit takes a further run. ottla holds whole keys, 96 bytes and the key for each.
+        "log.cleaner.dedupe.buffer.size" => log_cleaner_dedupe_buffer_size: i64 = 134_217_728,
+            { change: Change::Dynamic };
         /// See `delete.retention.ms` of topics.
         "log.cleaner.delete.retention.ms" => log_cleaner_delete_retention_ms: i64 = 86_400_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic };
+        /// Whether topics with `compact` in `cleanup.policy` are compacted.
+        "log.cleaner.enable" => log_cleaner_enable: bool = true;
+        /// What compaction may read and write, together and on average, in bytes a second.
+        "log.cleaner.io.max.bytes.per.second" => log_cleaner_io_max_bytes_per_second: f64 =
+            f64::MAX, { change: Change::Dynamic };
         /// See `max.compaction.lag.ms` of topics.
         "log.cleaner.max.compaction.lag.ms" => log_cleaner_max_compaction_lag_ms: i64 = i64::MAX,
             { valid: Valid::AtLeast(1), change: Change::Dynamic };

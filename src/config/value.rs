@@ -206,7 +206,7 @@ impl ConfigValue for f64 {
     }
 
     fn print(&self) -> Option<String> {
-        Some(format!("{self:?}")) // "1.0", as Java writes it.
+        Some(format!("{self:?}").replace('e', "E")) // "1.0" and "1.0E10", as Java writes it.
     }
 
     fn satisfies(&self, valid: &Valid) -> bool {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::HttpState;
 use super::process::process;
 use super::text::{Text, seconds};
-use crate::broker::{Broker, PartitionView, TopicView};
+use crate::broker::{Broker, Cleaner, PartitionView, TopicView};
 use crate::groups::{Command, ListGroups, Reply};
 use crate::partition::Partition;
 use crate::server::{ServerMetrics, TIME_BUCKETS_US};
@@ -32,6 +32,7 @@ pub(super) async fn page(State(state): State<HttpState>) -> Response {
         topics(&mut text, &broker);
         partitions(&mut text, &broker);
         syncs(&mut text, &broker);
+        cleaner(&mut text, broker.cleaner());
         offsets(&mut text, &broker);
         members(&mut text, &broker).await;
     }
@@ -168,6 +169,22 @@ fn syncs(text: &mut Text, broker: &Broker) {
     let name = "ottla_synced_partitions_total";
     text.single(name, "counter", "Partitions synced, over all rounds.", rounds.partitions);
     text.single("ottla_syncs_failed_total", "counter", "Syncs that failed.", rounds.failed);
+}
+
+fn cleaner(text: &mut Text, cleaner: &Cleaner) {
+    let counters = [
+        ("ottla_cleaner_runs_total", "Partitions compacted.", &cleaner.runs),
+        ("ottla_cleaner_failures_total", "Compactions that failed.", &cleaner.failures),
+        ("ottla_cleaner_read_bytes_total", "Bytes read to compact.", &cleaner.read_bytes),
+        ("ottla_cleaner_written_bytes_total", "Bytes written compacted.", &cleaner.written_bytes),
+        ("ottla_cleaner_freed_bytes_total", "Bytes that compaction saved.", &cleaner.freed_bytes),
+    ];
+    for (name, help, counter) in counters {
+        text.single(name, "counter", help, counter.load(Ordering::Relaxed));
+    }
+    let name = "ottla_cleaner_uncleanable_partitions";
+    let help = "Partitions that are not compacted until restart, since their log is damaged.";
+    text.single(name, "gauge", help, cleaner.damaged_count());
 }
 
 /// What a group has committed of one partition, and how far that is from the end.

@@ -6,6 +6,7 @@
 //! Deliberately not here: topic names' meaning, groups, wire types.
 
 mod admission;
+mod compaction;
 mod flusher;
 mod journal;
 #[expect(clippy::module_inception, reason = "the room is named after its main object")]
@@ -15,6 +16,7 @@ mod registry;
 mod space;
 mod waiters;
 
+pub use compaction::{Compacted, CompactionError};
 pub use flusher::{Flusher, Rounds};
 pub use journal::{Journal, JournalError, JournalRecord};
 pub use partition::{

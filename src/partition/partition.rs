@@ -11,7 +11,7 @@ use super::space::Space;
 use super::waiters::{Waiters, Wake};
 use super::{Flusher, admission, producers};
 use crate::config::value::Durability;
-use crate::log::{Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
+use crate::log::{CompactionConfig, Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
 use crate::records::{BatchError, BuildError, Compression, ValidBatch};
 use crate::types::{LeaderEpoch, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId};
 
@@ -22,6 +22,8 @@ pub struct PartitionConfig {
     pub log: LogConfig,
     /// Whether records need a key (cleanup.policy has compact).
     pub compact: bool,
+    /// When and how it is compacted then.
+    pub compaction: CompactionConfig,
     /// Largest batch taken, in bytes as stored.
     pub max_message_bytes: u64,
     /// Stamp batches with the time of the append (message.timestamp.type=LogAppendTime).
@@ -164,7 +166,7 @@ pub struct Partition {
     pub leader_epoch: LeaderEpoch,
     leader: NodeId,
     context: PartitionContext,
-    config: ArcSwap<PartitionConfig>,
+    pub(super) config: ArcSwap<PartitionConfig>,
     writer: Mutex<Writer>,
     /// `None` where the log could not be opened.
     reader: Option<LogReader>,
@@ -178,10 +180,10 @@ pub struct Partition {
 }
 
 #[derive(Debug)]
-struct Writer {
+pub(super) struct Writer {
     /// Taken out when the partition is closed; `broken` says so then.
     log: Option<Log>,
-    producers: Producers,
+    pub(super) producers: Producers,
     /// Why nothing is written any more.
     broken: Option<String>,
 }
@@ -577,7 +579,7 @@ impl Partition {
         self.lock().producers.expire(now, expiration_ms);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::log::{LogReader, ReadError};
+use crate::log::{LogReader, ProducerTail, ReadError};
 use crate::records::BatchHeader;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -159,6 +159,18 @@ impl Producers {
     /// Forgets producers whose newest batch is older than `expiration_ms`.
     pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         self.entries.retain(|_, entry| now.0 - entry.last_timestamp.0 <= expiration_ms);
+    }
+
+    /// What each wrote last: compaction keeps at least the frame of it.
+    pub(super) fn tails(&self) -> HashMap<ProducerId, ProducerTail> {
+        let tail = |(id, entry): (&ProducerId, &Entry)| {
+            let last_offset = entry.batches.back().map(|last| {
+                let more = i64::from(last.last_sequence) - i64::from(last.first_sequence);
+                last.base_offset.plus(more & i64::from(i32::MAX)) // Sequences wrap.
+            });
+            (*id, ProducerTail { epoch: entry.epoch, last_offset })
+        };
+        self.entries.iter().map(tail).collect()
     }
 
     /// How many producer ids are known.

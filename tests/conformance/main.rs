@@ -3,6 +3,7 @@
 //! be run against one: see `broker.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(clippy::disallowed_methods, reason = "a test looks into a data folder of its own")]
 #![allow(unreachable_pub, reason = "a small library of their own to the test files")]
 
 mod batch;
@@ -12,6 +13,7 @@ mod client;
 mod kit;
 
 mod api_versions;
+mod compaction;
 mod configs;
 mod connections;
 mod descriptions;

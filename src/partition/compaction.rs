@@ -1,0 +1,102 @@
+//! Compaction of one partition: whether it is due, and one run. The pass over the log needs no lock;
+//! each segment that comes of it is swapped in under the append lock.
+
+use super::partition::{AppendError, Partition};
+use crate::log::{Cleanable, CompactError, Pace, Plan, Swap};
+use crate::types::{Offset, Timestamp};
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compacted {
+    /// Segments that were written.
+    pub segments: usize,
+    /// Bytes that their records take less now; free once `file.delete.delay.ms` is over.
+    pub freed_bytes: u64,
+    /// How far the partition is compacted now; `None` if retention got in between.
+    pub end: Option<Offset>,
+}
+
+/// Why a run ended early. Consumers see the same records as before, or those that remain.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactionError {
+    /// The pass over the log.
+    #[error(transparent)]
+    Pass(#[from] CompactError),
+    /// The partition is closed, or has just gone offline.
+    #[error(transparent)]
+    Offline(#[from] AppendError),
+}
+
+impl CompactionError {
+    /// Whether a further run would meet the same: what is stored is broken.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Pass(CompactError::Read(
+                crate::log::ReadError::Damaged(_) | crate::log::ReadError::Unreadable { .. }
+            ))
+        )
+    }
+}
+
+impl Partition {
+    /// What can be compacted, if cleanup.policy has compact and enough of it is new or some of it
+    /// has waited long enough.
+    pub fn compaction_due(
+        &self,
+        now: Timestamp,
+    ) -> Result<Option<Cleanable>, crate::log::ReadError> {
+        let config = self.config.load();
+        let Some(reader) = self.reader().ok().filter(|_| config.compact && !self.is_offline())
+        else {
+            return Ok(None);
+        };
+        let up_to = self.watermarks().last_stable;
+        let found = reader.cleanable(&config.compaction, up_to, now)?;
+        Ok(found.is_due(&config.compaction).then_some(found))
+    }
+
+    /// One run over what [`Partition::compaction_due`] found, with at most `memory_bytes` for keys.
+    /// Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`CompactionError`]; a file that could not be written takes nothing offline.
+    pub fn compact(
+        &self,
+        cleanable: Cleanable,
+        memory_bytes: usize,
+        now: Timestamp,
+        pace: &mut Pace<'_>,
+    ) -> Result<Compacted, CompactionError> {
+        let config = self.config.load_full();
+        let reader =
+            self.reader().map_err(|error| AppendError::Storage(error.to_string()))?.clone();
+        let plan = Plan {
+            cleanable,
+            delete_retention_ms: config.compaction.delete_retention_ms,
+            segment_bytes: config.log.segment_bytes,
+            index_interval_bytes: config.log.index_interval_bytes,
+            memory_bytes,
+            now,
+            producers: self.lock().producers.tails(),
+            // No transaction is ever open, so none was aborted.
+            aborted: Vec::new(),
+        };
+        let mut run = reader.compact(plan, pace)?;
+        let mut done = Compacted::default();
+        while let Some(cleaned) = run.next(pace)? {
+            match self.with_log(|log| log.swap(cleaned, now))? {
+                Swap::Done { freed_bytes } => {
+                    done.segments += 1;
+                    done.freed_bytes = done.freed_bytes.saturating_add(freed_bytes);
+                }
+                Swap::Outdated => return Ok(done),
+                Swap::Refused(error) => return Err(CompactError::Write(error).into()),
+            }
+        }
+        let marked = self.with_log(|log| Ok(log.mark_compacted(run.end())))?;
+        marked.map_err(CompactError::Write)?;
+        done.end = Some(run.end());
+        Ok(done)
+    }
+}
