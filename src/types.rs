@@ -92,6 +92,13 @@ pub struct TopicId(pub uuid::Uuid);
 impl TopicId {
     /// The id that means "none" on the wire.
     pub const ZERO: Self = Self(uuid::Uuid::nil());
+
+    /// The id that was printed so; `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        use base64::Engine;
+        let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).ok()?;
+        Some(Self(uuid::Uuid::from_bytes(bytes.try_into().ok()?)))
+    }
 }
 
 impl fmt::Display for TopicId {

@@ -4,9 +4,10 @@
 //! |---|---|
 //! | `.lock` | held while a process has the folder; names its pid |
 //! | `meta.properties` | cluster id, node id, format version; Kafka's name and form |
-//! | `ottla-checkpoint` | per partition the log start and how far it was synced; a CRC-32C at the end |
+//! | `ottla-checkpoint` | per partition its topic's id, the log start and how far it was synced; a CRC-32C at the end |
 //!
-//! The checkpoint may lag: it only saves work at start. After a clean stop it says so, and is put
+//! The checkpoint may lag: it only saves work at start. A line counts for the topic of its id, not for
+//! a later one of the same name. After a clean stop it says so, and is put
 //! down as unclean again before anything is written.
 
 use std::collections::HashMap;
@@ -15,9 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ids::Ids;
-use crate::log::fs::Fs;
+use crate::log::fs::{Fs, TMP_SUFFIX};
 use crate::log::{Checkpoint, LogError};
-use crate::types::{NodeId, Offset};
+use crate::types::{NodeId, Offset, TopicId};
 
 /// The format of data folders that this version writes.
 const FORMAT: u32 = 1;
@@ -60,6 +61,18 @@ pub enum DataFolderError {
         /// What is wrong.
         reason: String,
     },
+    /// The folder holds something else.
+    #[error(
+        "{} is no data folder of ottla: it has no {META}, but {entry} is in it. Choose an empty folder \
+         with --data-dir; if this was a data folder, put its {META} back",
+        path.display()
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// One of the things in it.
+        entry: String,
+    },
     /// The folder belongs to another node.
     #[error("{} belongs to node {found}, not {asked}: set node.id={found} or use another folder", path.display())]
     OtherNode {
@@ -81,7 +94,7 @@ pub(super) struct DataFolder {
     pub path: PathBuf,
     /// The identity of the cluster, made once.
     pub cluster_id: String,
-    checkpoints: HashMap<String, Checkpoint>,
+    checkpoints: HashMap<String, (TopicId, Checkpoint)>,
 }
 
 impl DataFolder {
@@ -98,7 +111,8 @@ impl DataFolder {
             let bytes = fs.read(&meta, META_BYTES_MAX).map_err(fault("read", &meta))?;
             read_meta(&path, &meta, &bytes, node_id)?
         } else {
-            let cluster_id = crate::types::TopicId(ids.uuid()).to_string();
+            refuse_foreign(&*fs, &path)?;
+            let cluster_id = TopicId(ids.uuid()).to_string();
             let text = format!(
                 "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\nottla.format={FORMAT}\n"
             );
@@ -116,25 +130,36 @@ impl DataFolder {
         Ok(Self { fs, path, cluster_id, checkpoints })
     }
 
-    /// What the last run knew of the log in `folder`.
-    pub(super) fn checkpoint(&self, folder: &str) -> Checkpoint {
-        self.checkpoints.get(folder).copied().unwrap_or_default()
+    /// What the last run knew of the log in `folder`, if it was that topic's.
+    pub(super) fn checkpoint(&self, folder: &str, topic_id: TopicId) -> Checkpoint {
+        match self.checkpoints.get(folder) {
+            Some((id, checkpoint)) if *id == topic_id => *checkpoint,
+            Some(_) | None => Checkpoint::default(),
+        }
     }
 
     /// Puts down how far each log is synced; durable on return.
     pub(super) fn write_checkpoints(
         &self,
         clean: Clean,
-        logs: impl Iterator<Item = (String, Offset, Offset)>,
+        logs: impl Iterator<Item = (String, TopicId, Offset, Offset)>,
     ) -> Result<(), DataFolderError> {
-        let mut text = format!("ottla-checkpoint 1 {}\n", clean.word());
-        for (folder, start, durable) in logs {
-            text.push_str(&format!("{folder} {start} {durable}\n"));
+        let mut text = format!("ottla-checkpoint 2 {}\n", clean.word());
+        for (folder, topic_id, start, durable) in logs {
+            text.push_str(&format!("{folder} {topic_id} {start} {durable}\n"));
         }
         let crc = crc32c::crc32c(text.as_bytes());
         text.push_str(&format!("crc32c {crc:08x}\n"));
         let file = self.path.join(CHECKPOINT);
         self.fs.atomic_write(&file, text.as_bytes()).map_err(fault("write", &file))
+    }
+
+    /// Names what was tried, for an error of the file system.
+    pub(super) fn fault<'a>(
+        action: &'static str,
+        path: &'a Path,
+    ) -> impl FnOnce(io::Error) -> DataFolderError + 'a {
+        fault(action, path)
     }
 }
 
@@ -161,6 +186,18 @@ fn fault<'a>(
     path: &'a Path,
 ) -> impl FnOnce(io::Error) -> DataFolderError + 'a {
     move |source| DataFolderError::Io { action, path: path.to_owned(), source }
+}
+
+/// Takes an empty folder only, so that nobody's files get mixed up with ours. What a file system or
+/// an interrupted first start leaves does not count, nor do hidden files.
+fn refuse_foreign(fs: &dyn Fs, path: &Path) -> Result<(), DataFolderError> {
+    let entries = fs.list(path).map_err(fault("look through", path))?;
+    let counts =
+        |name: &str| !name.starts_with('.') && name != "lost+found" && !name.ends_with(TMP_SUFFIX);
+    match entries.into_iter().find(|entry| counts(&entry.name)) {
+        None => Ok(()),
+        Some(entry) => Err(DataFolderError::Foreign { path: path.to_owned(), entry: entry.name }),
+    }
 }
 
 fn read_meta(
@@ -197,7 +234,7 @@ fn read_meta(
     Ok((*cluster_id).to_owned())
 }
 
-fn read_checkpoints(bytes: &[u8]) -> Option<HashMap<String, Checkpoint>> {
+fn read_checkpoints(bytes: &[u8]) -> Option<HashMap<String, (TopicId, Checkpoint)>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (body, crc) = text.trim_end().rsplit_once('\n')?;
     let crc = u32::from_str_radix(crc.strip_prefix("crc32c ")?, 16).ok()?;
@@ -207,17 +244,18 @@ fn read_checkpoints(bytes: &[u8]) -> Option<HashMap<String, Checkpoint>> {
     }
     let mut lines = body.lines();
     let clean = match lines.next()? {
-        "ottla-checkpoint 1 clean" => true,
-        "ottla-checkpoint 1 running" => false,
+        "ottla-checkpoint 2 clean" => true,
+        "ottla-checkpoint 2 running" => false,
         _ => return None,
     };
     let mut checkpoints = HashMap::new();
     for line in lines {
-        let mut words = line.rsplitn(3, ' ');
+        let mut words = line.rsplitn(4, ' ');
         let durable_up_to = Offset(words.next()?.parse().ok()?);
         let log_start = Offset(words.next()?.parse().ok()?);
+        let topic_id = TopicId::parse(words.next()?)?;
         let folder = words.next()?.to_owned();
-        checkpoints.insert(folder, Checkpoint { log_start, durable_up_to, clean });
+        checkpoints.insert(folder, (topic_id, Checkpoint { log_start, durable_up_to, clean }));
     }
     Some(checkpoints)
 }
@@ -235,6 +273,23 @@ pub enum OpenError {
         journal: String,
         /// Why.
         error: LogError,
+    },
+    /// There is data, but nothing that says what it is.
+    #[error(
+        "{} holds records of {count} partitions ({first} among them), but its {journal} is missing or \
+         empty. Put {journal} back from a backup; nothing has been changed. To begin anew, choose \
+         another folder with --data-dir",
+        path.display()
+    )]
+    CatalogLost {
+        /// The data folder.
+        path: PathBuf,
+        /// The catalog's folder in it.
+        journal: String,
+        /// One of the partitions.
+        first: String,
+        /// How many there are.
+        count: usize,
     },
     /// What a journal holds.
     #[error("{journal} cannot be read: {reason}")]

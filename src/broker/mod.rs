@@ -8,6 +8,7 @@ mod boot;
 mod cleaner;
 mod data_folder;
 mod fetch;
+mod folders;
 mod offsets;
 mod open;
 mod produce;
@@ -16,6 +17,9 @@ mod shell;
 mod tasks;
 mod topics;
 mod upkeep;
+
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

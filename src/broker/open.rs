@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::cleaner::Cleaner;
 use super::data_folder::{Clean, DataFolder, DataFolderError, OpenError};
+use super::folders::{Opening, check_catalog_is_there};
 use super::shell::Shell;
 use super::tasks::Tasks;
 use super::{Broker, settings};
@@ -19,7 +20,7 @@ use crate::config::value::Durability;
 use crate::groups::{Coordinator, GroupRecord};
 use crate::ids::Ids;
 use crate::log::fs::Fs;
-use crate::log::{Log, LogConfig, layout};
+use crate::log::{Checkpoint, Log, LogConfig, layout};
 use crate::machine::Machine;
 use crate::partition::{
     AppendError, Flusher, Journal, JournalRecord, Partition, PartitionConfig, PartitionContext,
@@ -28,9 +29,9 @@ use crate::partition::{
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 
 /// Kafka's name for the topic that the catalog lies in, and its fixed id.
-const METADATA_TOPIC: &str = "__cluster_metadata";
-const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
-const OFFSETS_TOPIC: &str = "__consumer_offsets";
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+pub(super) const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
+pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// What a broker is opened with.
 #[derive(Debug)]
@@ -81,15 +82,18 @@ impl Broker {
         let node_id = NodeId(config.node_id);
         let nodes = [vec![node_id], other_nodes].concat();
         let folder = DataFolder::open(fs, folder, node_id, &ids)?;
+        check_catalog_is_there(&folder)?;
         let partition_context = PartitionContext {
             durability: config.ottla_durability,
             flusher: flusher.clone(),
             space: Space::default(),
             producer_ids_max: usize::try_from(config.ottla_max_producers).unwrap_or(usize::MAX),
         };
-        let journal = open_catalog_journal(&folder, &partition_context, node_id, &clock)?;
+        let logs = Logs { folder: &folder, context: &partition_context, clock: &clock };
+        let journal = logs.open_journal(METADATA_TOPIC, METADATA_ID, node_id)?;
         let catalog = read_catalog(&folder, &config, nodes, &journal)?;
-        let groups_journal = groups_journal(&folder, &partition_context, node_id, &clock)?;
+        let offsets_id = catalog.topic_named(OFFSETS_TOPIC).map_or(TopicId::ZERO, |topic| topic.id);
+        let groups_journal = logs.open_journal(OFFSETS_TOPIC, offsets_id, node_id)?;
         let groups = read_groups(&config, &clock, &groups_journal)?;
         let groups = Shell::new(groups, groups_journal.clone(), encode_group, clock.clone());
         let broker = Arc::new(Self {
@@ -121,7 +125,7 @@ impl Broker {
     fn open_topics(&self) -> Result<(), OpenError> {
         self.look_at_catalog(|catalog| {
             for topic in catalog.topics() {
-                self.carry_out(topic);
+                self.carry_out(topic, Opening::Start);
             }
         });
         self.put_strays_away();
@@ -145,72 +149,36 @@ impl Broker {
         Ok(())
     }
 
-    /// Opens one partition's log; a damaged one stands offline.
+    /// Opens one partition's log; a damaged one, or one whose folder cannot be had, stands offline.
     pub(super) fn open_partition(
         &self,
         topic: &catalog::Topic,
         index: PartitionIndex,
-        partition: &catalog::Partition,
         config: PartitionConfig,
+        opening: Opening,
     ) -> Arc<Partition> {
+        let tied = self.tie_folder(topic, index, opening);
         if topic.name == OFFSETS_TOPIC && index == PartitionIndex(0) {
             let journal = self.groups_journal.partition();
-            self.tie_folder(topic, index);
+            if let Err(error) = tied {
+                tracing::error!(%error, "the groups' journal is not tied to its topic");
+            }
             journal.set_config(config);
             return Arc::clone(journal);
         }
+        let assigned = usize::try_from(index.0).ok().and_then(|index| topic.partitions.get(index));
         let name = PartitionName {
             topic_id: topic.id,
             topic: topic.name.as_str().into(),
             index,
-            leader: partition.leader,
-            leader_epoch: partition.leader_epoch,
+            leader: assigned.map_or(self.node_id, |partition| partition.leader),
+            leader_epoch: assigned.map_or(LeaderEpoch(0), |partition| partition.leader_epoch),
         };
-        self.tie_folder(topic, index);
-        open_log(&self.folder, name, config, self.partition_context.clone(), &self.clock)
-    }
-
-    /// Makes the partition's folder and ties it to the topic's id; a folder that is tied to another
-    /// id is a deleted topic's and is put away.
-    fn tie_folder(&self, topic: &catalog::Topic, index: PartitionIndex) {
-        let fs = &self.folder.fs;
-        let dir = self.folder.path.join(layout::partition_folder(&topic.name, index));
-        let file = dir.join(layout::PARTITION_METADATA);
-        let tied = fs.read(&file, 1024).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        match tied.as_deref().and_then(layout::parse_partition_metadata) {
-            Some(id) if id == topic.id => return,
-            Some(_) => self.put_away(&topic.name, index),
-            None => {}
-        }
-        let text = layout::partition_metadata(topic.id);
-        let written =
-            fs.create_dir_all(&dir).and_then(|()| fs.atomic_write(&file, text.as_bytes()));
-        if let Err(error) = written {
-            tracing::error!(folder = %dir.display(), %error, "partition folder not made");
-        }
-    }
-
-    /// Folders of partitions that the catalog does not have are what a deletion left behind.
-    fn put_strays_away(&self) {
-        let Ok(entries) = self.folder.fs.list(&self.folder.path) else { return };
-        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
-            if layout::is_deleted_folder(&entry.name) {
-                let path = self.folder.path.join(&entry.name);
-                if let Err(error) = self.folder.fs.remove_dir_all(&path) {
-                    tracing::warn!(folder = entry.name, %error, "deleted folder not removed");
-                }
-                continue;
-            }
-            let Some((topic, index)) = layout::parse_partition_folder(&entry.name) else {
-                continue;
-            };
-            if topic == METADATA_TOPIC || topic == OFFSETS_TOPIC {
-                continue;
-            }
-            let open = self.registry.by_name(topic);
-            if open.and_then(|open| open.partition(index).cloned()).is_none() {
-                self.put_away(topic, index);
-            }
+        let logs =
+            Logs { folder: &self.folder, context: &self.partition_context, clock: &self.clock };
+        match tied {
+            Ok(()) => logs.open(name, config, opening),
+            Err(error) => logs.offline(name, config, error.to_string()),
         }
     }
 
@@ -268,78 +236,77 @@ fn journal_config() -> PartitionConfig {
     }
 }
 
-fn open_catalog_journal(
-    folder: &DataFolder,
-    context: &PartitionContext,
-    node_id: NodeId,
-    clock: &Clock,
-) -> Result<Journal, OpenError> {
-    open_journal(folder, METADATA_TOPIC, METADATA_ID, context, (node_id, clock))
+/// What logs are opened with.
+struct Logs<'a> {
+    folder: &'a DataFolder,
+    context: &'a PartitionContext,
+    clock: &'a Clock,
 }
 
-fn groups_journal(
-    folder: &DataFolder,
-    context: &PartitionContext,
-    node_id: NodeId,
-    clock: &Clock,
-) -> Result<Journal, OpenError> {
-    let dir = folder.path.join(layout::partition_folder(OFFSETS_TOPIC, PartitionIndex(0)));
-    let tied = folder.fs.read(&dir.join(layout::PARTITION_METADATA), 1024).ok();
-    let tied = tied.and_then(|bytes| String::from_utf8(bytes).ok());
-    let id = tied.as_deref().and_then(layout::parse_partition_metadata).unwrap_or(TopicId::ZERO);
-    open_journal(folder, OFFSETS_TOPIC, id, context, (node_id, clock))
-}
-
-fn open_journal(
-    folder: &DataFolder,
-    topic: &str,
-    topic_id: TopicId,
-    context: &PartitionContext,
-    (leader, clock): (NodeId, &Clock),
-) -> Result<Journal, OpenError> {
-    let name = PartitionName {
-        topic_id,
-        topic: topic.into(),
-        index: PartitionIndex(0),
-        leader,
-        leader_epoch: LeaderEpoch(0),
-    };
-    let partition = open_log(folder, name, journal_config(), journal_context(context), clock);
-    if partition.is_offline() {
-        return Err(OpenError::Replay {
-            journal: topic.to_owned(),
-            reason: partition.offline_reason(),
-        });
+impl Logs<'_> {
+    /// Opens the log of one of the broker's own journals, which must be sound.
+    fn open_journal(
+        &self,
+        topic: &str,
+        topic_id: TopicId,
+        leader: NodeId,
+    ) -> Result<Journal, OpenError> {
+        let name = PartitionName {
+            topic_id,
+            topic: topic.into(),
+            index: PartitionIndex(0),
+            leader,
+            leader_epoch: LeaderEpoch(0),
+        };
+        let context = journal_context(self.context);
+        let logs = Logs { context: &context, ..*self };
+        let partition = logs.open(name, journal_config(), Opening::Start);
+        if partition.is_offline() {
+            return Err(OpenError::Replay {
+                journal: topic.to_owned(),
+                reason: partition.offline_reason(),
+            });
+        }
+        Ok(Journal::new(partition))
     }
-    Ok(Journal::new(partition))
-}
 
-fn open_log(
-    folder: &DataFolder,
-    name: PartitionName,
-    config: PartitionConfig,
-    context: PartitionContext,
-    clock: &Clock,
-) -> Arc<Partition> {
-    let dir_name = layout::partition_folder(&name.topic, name.index);
-    let dir = folder.path.join(&dir_name);
-    let checkpoint = folder.checkpoint(&dir_name);
-    let opened = Log::open(Arc::clone(&folder.fs), dir, config.log, checkpoint, clock.now().wall);
-    let offline = |reason: String| {
-        tracing::error!(partition = dir_name, reason, "partition offline: its log is damaged");
-        Partition::offline(name.clone(), config.clone(), context.clone(), reason)
-    };
-    let (log, recovery) = match opened {
-        Ok(opened) => opened,
-        Err(error) => return offline(error.to_string()),
-    };
-    if let Some(from) = recovery.truncated_from {
-        let bytes = recovery.truncated_bytes;
-        tracing::warn!(partition = dir_name, %from, bytes, "unfinished write cut off");
+    /// Opens a log as the last run left it, or a new one.
+    fn open(
+        &self,
+        name: PartitionName,
+        config: PartitionConfig,
+        opening: Opening,
+    ) -> Arc<Partition> {
+        let dir_name = layout::partition_folder(&name.topic, name.index);
+        let checkpoint = match opening {
+            Opening::Start => self.folder.checkpoint(&dir_name, name.topic_id),
+            Opening::Change => Checkpoint::default(),
+        };
+        let (fs, dir) = (Arc::clone(&self.folder.fs), self.folder.path.join(&dir_name));
+        let opened = Log::open(fs, dir, config.log, checkpoint, self.clock.now().wall);
+        let (log, recovery) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.offline(name, config, error.to_string()),
+        };
+        if let Some(from) = recovery.truncated_from {
+            let bytes = recovery.truncated_bytes;
+            tracing::warn!(partition = dir_name, %from, bytes, "unfinished write cut off");
+        }
+        match Partition::open(name.clone(), log, config.clone(), self.context.clone()) {
+            Ok(partition) => partition,
+            Err(error) => self.offline(name, config, error.to_string()),
+        }
     }
-    match Partition::open(name.clone(), log, config.clone(), context.clone()) {
-        Ok(partition) => partition,
-        Err(error) => offline(error.to_string()),
+
+    fn offline(
+        &self,
+        name: PartitionName,
+        config: PartitionConfig,
+        reason: String,
+    ) -> Arc<Partition> {
+        let folder = layout::partition_folder(&name.topic, name.index);
+        tracing::error!(partition = folder, reason, "partition offline: its log cannot be used");
+        Partition::offline(name, config, self.context.clone(), reason)
     }
 }
 

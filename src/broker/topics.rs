@@ -5,16 +5,15 @@
 //! and partitions have one order; it is answered once the journal is durable.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use super::folders::Opening;
 use super::{Broker, ShellError, settings};
 use crate::catalog::{
     self, Catalog, CatalogError, CatalogRecord, Change, ConfigChange, ConfigOperation,
     ConfigResource, CreatedTopic, GivenConfigs, NewPartitions, NewTopic, TopicRef,
 };
 use crate::groups::Command;
-use crate::log::layout;
 use crate::partition::{AppendError, JournalRecord, Topic};
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId};
 
@@ -131,23 +130,22 @@ impl Broker {
             }
         }
         for topic in touched.iter().filter_map(|id| catalog.topic(*id)) {
-            self.carry_out(topic);
+            self.carry_out(topic, Opening::Change);
         }
         Ok((outcome, end, removed))
     }
 
     /// Opens partitions that the catalog has and the registry has not, and puts settings in force.
-    pub(super) fn carry_out(&self, topic: &catalog::Topic) {
+    pub(super) fn carry_out(&self, topic: &catalog::Topic, opening: Opening) {
         let config = settings::partition_config(&topic.config);
         let open = self.registry.by_id(topic.id);
         let mut partitions = open.map(|open| open.partitions.clone()).unwrap_or_default();
         for partition in &partitions {
             partition.set_config(config.clone());
         }
-        let missing = topic.partitions.iter().enumerate().skip(partitions.len());
-        for (index, partition) in missing {
+        for index in partitions.len()..topic.partitions.len() {
             let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
-            partitions.push(self.open_partition(topic, index, partition, config.clone()));
+            partitions.push(self.open_partition(topic, index, config.clone(), opening));
         }
         let name = topic.name.as_str().into();
         self.registry.insert(Arc::new(Topic { id: topic.id, name, partitions }));
@@ -160,47 +158,10 @@ impl Broker {
             if let Err(error) = partition.close() {
                 tracing::debug!(topic = %topic.name, %error, "deleted partition not closed");
             }
-            self.put_away(&topic.name, partition.index);
-        }
-    }
-
-    /// Renames a partition's folder for deletion.
-    pub(super) fn put_away(&self, topic: &str, index: PartitionIndex) {
-        let fs = &self.folder.fs;
-        let from = self.folder.path.join(layout::partition_folder(topic, index));
-        let to = self.folder.path.join(layout::deleted_folder(topic, index, self.ids.uuid()));
-        if !fs.exists(&from) {
-            return;
-        }
-        if let Err(error) = fs.rename(&from, &to) {
-            tracing::error!(folder = %from.display(), %error, "folder of a deleted topic stays");
-            return;
-        }
-        let delay_ms = self.look_at_delay();
-        let due = self.clock.now().wall.plus_ms(delay_ms);
-        let mut folders = self.deleted_folders.lock().unwrap_or_else(PoisonError::into_inner);
-        folders.push((due, to));
-    }
-
-    fn look_at_delay(&self) -> i64 {
-        self.config.log_segment_delete_delay_ms
-    }
-
-    /// Removes the folders of deleted partitions whose time has come.
-    pub(super) fn remove_due_folders(&self, now: crate::types::Timestamp) {
-        let mut due: Vec<PathBuf> = Vec::new();
-        let mut folders = self.deleted_folders.lock().unwrap_or_else(PoisonError::into_inner);
-        folders.retain(|(at, path)| {
-            let stays = *at > now;
-            if !stays {
-                due.push(path.clone());
-            }
-            stays
-        });
-        drop(folders);
-        for path in due {
-            if let Err(error) = self.folder.fs.remove_dir_all(&path) {
-                tracing::warn!(folder = %path.display(), %error, "deleted folder not removed");
+            let delay_ms = self.config.log_segment_delete_delay_ms;
+            if let Err(error) = self.put_away(&topic.name, partition.index, id, delay_ms) {
+                tracing::error!(topic = %topic.name, partition = %partition.index, %error,
+                    "folder of a deleted topic stays");
             }
         }
     }
@@ -328,8 +289,10 @@ impl Broker {
     }
 
     /// Finishes deletions that a crash cut short: offsets of topics that are gone, or whose name now
-    /// belongs to another topic, are forgotten. Durable on return. Call once at start.
+    /// belongs to another topic, are forgotten. On return that is durable, and so is what opening
+    /// itself has put into the catalog: nobody may be let in before. Call once at start.
     pub async fn forget_lost_topics(&self) -> Result<(), ShellError> {
+        self.catalog_journal.durable(self.catalog_journal.end()).await?;
         let kept: Vec<_> = self.groups.look(|groups| {
             let kept = groups.committed();
             kept.map(|(_, topic, _, offset)| (topic.to_owned(), offset.topic_id)).collect()

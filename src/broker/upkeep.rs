@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Broker;
 use super::data_folder::Clean;
+use super::open::METADATA_ID;
 use crate::config::value::Durability;
 use crate::partition::Partition;
 
@@ -129,10 +130,15 @@ impl Broker {
     }
 
     pub(super) fn write_checkpoint(&self, clean: Clean) -> Result<(), super::DataFolderError> {
-        let journal = [Arc::clone(self.catalog_journal.partition())];
-        let logs = self.partitions().chain(journal).map(|partition| {
+        let topics = self.registry.topics();
+        // The registry's id: the groups' journal was opened before it had one.
+        let partitions = topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.id, partition)));
+        let catalog = (METADATA_ID, self.catalog_journal.partition());
+        let logs = partitions.chain([catalog]).map(|(topic_id, partition)| {
             let folder = crate::log::layout::partition_folder(&partition.topic, partition.index);
-            (folder, partition.watermarks().log_start, partition.durable_end())
+            (folder, topic_id, partition.watermarks().log_start, partition.durable_end())
         });
         self.folder.write_checkpoints(clean, logs)
     }

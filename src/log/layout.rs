@@ -14,8 +14,6 @@
 //! | `ottla-start-offset` | ours: the log start offset |
 //! | `ottla-compacted` | ours: offsets may be missing, since the log was compacted, and up to where |
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
 use crate::types::{Offset, PartitionIndex, TopicId};
@@ -123,8 +121,7 @@ pub fn parse_partition_metadata(text: &str) -> Option<TopicId> {
         return None;
     }
     let id = lines.next()?.strip_prefix("topic_id: ")?;
-    let bytes = URL_SAFE_NO_PAD.decode(id.trim_end()).ok()?;
-    Some(TopicId(Uuid::from_bytes(bytes.try_into().ok()?)))
+    TopicId::parse(id.trim_end())
 }
 
 #[cfg(test)]

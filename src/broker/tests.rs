@@ -1,0 +1,291 @@
+//! Opening data folders as runs, crashes and people leave them: on a disk in memory, which the test
+//! changes between two runs.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use super::data_folder::{Clean, DataFolderError, OpenError};
+use super::{Apply, Broker, BrokerOptions, Tasks, TopicRef};
+use crate::catalog::NewTopic;
+use crate::clock::Clock;
+use crate::config::broker::BrokerConfig;
+use crate::ids::Ids;
+use crate::log::fs::{Fault, FaultKind, FaultyFs, Fs, Op, OpenMode};
+use crate::partition::{Flusher, Partition};
+use crate::records::{BatchBuilder, NewRecord};
+use crate::types::{Offset, PartitionIndex, Timestamp};
+
+const DIR: &str = "/data";
+
+/// A broker on a disk that stays when it ends.
+struct Run {
+    broker: Arc<Broker>,
+    flusher: Flusher,
+    thread: JoinHandle<()>,
+    clock: Clock,
+}
+
+fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
+    let clock = Clock::manual(Timestamp(1_700_000_000_000));
+    let (flusher, thread) = Flusher::start(clock.clone()).unwrap();
+    let opened = Broker::open(BrokerOptions {
+        config: BrokerConfig { num_partitions: 1, ..BrokerConfig::default() },
+        clock: clock.clone(),
+        ids: Ids::random(),
+        fs: Arc::new(fs.clone()),
+        folder: PathBuf::from(DIR),
+        flusher: flusher.clone(),
+        tasks: Arc::new(Tasks::default()),
+        other_nodes: Vec::new(),
+    });
+    match opened {
+        Ok(broker) => Ok(Run { broker, flusher, thread, clock }),
+        Err(error) => {
+            flusher.close();
+            thread.join().unwrap();
+            Err(error)
+        }
+    }
+}
+
+impl Run {
+    async fn create(&self, topic: &str) {
+        let made = self.broker.create_topics(vec![NewTopic::named(topic)], Apply::Yes).await;
+        made.unwrap().remove(0).1.unwrap();
+    }
+
+    async fn delete(&self, topic: &str) {
+        let gone = self.broker.delete_topics(vec![TopicRef::Name(topic.to_owned())]).await;
+        gone.unwrap().remove(0).1.unwrap();
+    }
+
+    fn partition(&self, topic: &str) -> Arc<Partition> {
+        let topic = self.broker.registry.by_name(topic).unwrap();
+        Arc::clone(topic.partition(PartitionIndex(0)).unwrap())
+    }
+
+    /// Appends `count` records, durably; the log's end.
+    async fn append(&self, topic: &str, count: i64) -> Offset {
+        let partition = self.partition(topic);
+        for _ in 0..count {
+            let mut batch = BatchBuilder::new();
+            let timestamp = self.clock.now().wall;
+            let value = Some(b"value".as_slice());
+            batch.push(&NewRecord { timestamp, key: None, value, headers: &[] });
+            let appended = partition.append_own(batch.build().unwrap(), self.clock.now()).unwrap();
+            partition.visible(appended.end).await.unwrap();
+        }
+        partition.watermarks().log_end
+    }
+
+    /// Ends as SIGTERM does.
+    fn stop(self) {
+        self.broker.close().unwrap();
+        self.kill();
+    }
+
+    /// Ends as kill -9 does: nothing more is written.
+    fn kill(self) {
+        self.flusher.close();
+        self.thread.join().unwrap();
+    }
+
+    /// Two minutes later, with what the broker does by the clock.
+    fn pass_time(&self) {
+        assert!(self.clock.advance(120_000));
+        self.broker.remove_due_folders(self.clock.now().wall);
+    }
+}
+
+fn put_file(fs: &dyn Fs, path: &str, text: &str) {
+    let path = Path::new(path);
+    fs.create_dir_all(path.parent().unwrap()).unwrap();
+    let file = fs.open(path, OpenMode::CreateNew).unwrap();
+    file.write_vectored_at(&[IoSlice::new(text.as_bytes())], 0).unwrap();
+}
+
+fn exists(fs: &FaultyFs, path: &str) -> bool {
+    fs.exists(&Path::new(DIR).join(path))
+}
+
+/// Whether the data folder has one of a deleted partition of `topic`.
+fn has_put_away(fs: &FaultyFs, topic: &str) -> bool {
+    let entries = fs.list(Path::new(DIR)).unwrap().into_iter();
+    let prefix = format!("{topic}-0.");
+    let mut names = entries.map(|entry| entry.name);
+    names.any(|name| name.starts_with(&prefix) && name.ends_with("-delete"))
+}
+
+#[test]
+fn issue_3_folder_that_ottla_did_not_make_is_left_alone() {
+    let fs = FaultyFs::new();
+    start(&fs).unwrap().stop();
+    put_file(&fs, "/data/backup-2024/photo.jpg", "of the family");
+    put_file(&fs, "/data/old-1/partition.metadata", "nothing that ottla would write");
+
+    let run = start(&fs).unwrap();
+    run.pass_time();
+    run.stop();
+    start(&fs).unwrap().stop();
+    assert!(exists(&fs, "backup-2024/photo.jpg"));
+    assert!(exists(&fs, "old-1/partition.metadata"));
+}
+
+#[tokio::test]
+async fn issue_3_data_without_its_catalog_refuses_the_start() {
+    for lost in [&["__cluster_metadata-0", "ottla-checkpoint"][..], &["__cluster_metadata-0"]] {
+        let fs = FaultyFs::new();
+        let run = start(&fs).unwrap();
+        run.create("orders").await;
+        run.append("orders", 3).await;
+        run.stop();
+        for name in lost {
+            let path = Path::new(DIR).join(name);
+            if fs.list(&path).is_ok() {
+                fs.remove_dir_all(&path).unwrap();
+            } else {
+                fs.remove_file(&path).unwrap();
+            }
+        }
+        for _ in 0..2 {
+            let error = start(&fs).map(Run::kill).unwrap_err();
+            assert!(matches!(error, OpenError::CatalogLost { count: 1, .. }), "{error}");
+            assert!(error.to_string().contains("orders-0"), "{error}");
+        }
+        assert!(exists(&fs, "orders-0/00000000000000000000.log"));
+        assert!(!exists(&fs, "__cluster_metadata-0"), "it would be in the way of a backup");
+    }
+}
+
+#[test]
+fn issue_3_folder_of_something_else_is_refused_as_data_folder() {
+    let fs = FaultyFs::new();
+    put_file(&fs, "/data/thesis.tex", "all of it");
+    let error = start(&fs).map(Run::kill).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::DataFolder(DataFolderError::Foreign { entry, .. }) if entry == "thesis.tex"),
+        "{error}"
+    );
+    let names: Vec<_> = fs.list(Path::new(DIR)).unwrap().into_iter().map(|e| e.name).collect();
+    assert_eq!(names, ["thesis.tex"], "nothing was made");
+}
+
+#[test]
+fn folder_with_nothing_of_anybody_becomes_a_data_folder() {
+    let fs = FaultyFs::new();
+    put_file(&fs, "/data/.lock", "1");
+    put_file(&fs, "/data/meta.properties.ottla-tmp", "vers");
+    fs.create_dir_all(Path::new("/data/lost+found")).unwrap();
+    start(&fs).unwrap().stop();
+}
+
+#[tokio::test]
+async fn issue_3_topic_made_again_after_a_restart_takes_records() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    run.stop();
+
+    let run = start(&fs).unwrap();
+    run.delete("t").await;
+    run.create("t").await;
+    assert!(!run.partition("t").is_offline());
+    assert_eq!(run.append("t", 1).await, Offset(1));
+    run.stop();
+
+    let run = start(&fs).unwrap();
+    assert_eq!(run.append("t", 1).await, Offset(2));
+    run.stop();
+}
+
+#[tokio::test]
+async fn issue_3_topic_made_again_before_a_kill_takes_records() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    // The checkpoint of the old topic is the last that is written.
+    run.broker.write_checkpoint(Clean::No).unwrap();
+    run.delete("t").await;
+    run.create("t").await;
+    run.append("t", 1).await;
+    run.kill();
+
+    let run = start(&fs).unwrap();
+    assert!(!run.partition("t").is_offline(), "{}", run.partition("t").offline_reason());
+    assert_eq!(run.append("t", 1).await, Offset(2));
+    run.stop();
+}
+
+#[tokio::test]
+async fn lost_tail_of_a_topic_still_shows_as_damage() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    run.stop();
+    let log = Path::new(DIR).join("t-0/00000000000000000000.log");
+    let file = fs.open(&log, OpenMode::ReadWrite).unwrap();
+    file.truncate(file.len().unwrap() / 2).unwrap();
+
+    let run = start(&fs).unwrap();
+    assert!(run.partition("t").is_offline());
+    run.kill();
+}
+
+#[tokio::test]
+async fn issue_3_folder_that_cannot_be_put_away_is_not_taken_over() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    let refused = FaultKind::Error(io::ErrorKind::PermissionDenied);
+    fs.inject(Fault { op: Op::Rename, after: 0, kind: refused });
+    run.delete("t").await;
+    assert!(!has_put_away(&fs, "t"));
+    fs.inject(Fault { op: Op::Rename, after: 0, kind: refused });
+    run.create("t").await;
+    assert!(run.partition("t").is_offline());
+    assert_eq!(run.partition("t").watermarks().log_end, Offset(0), "no records of the old topic");
+
+    fs.heal();
+    run.delete("t").await;
+    run.create("t").await;
+    assert_eq!(run.append("t", 1).await, Offset(1));
+    assert!(has_put_away(&fs, "t"));
+    run.pass_time();
+    assert!(!has_put_away(&fs, "t"));
+    run.stop();
+}
+
+#[tokio::test]
+async fn topic_named_like_a_foreign_folder_stands_offline_and_its_deletion_spares_the_folder() {
+    let fs = FaultyFs::new();
+    start(&fs).unwrap().stop();
+    put_file(&fs, "/data/photos-0/one.jpg", "of the family");
+    let run = start(&fs).unwrap();
+    run.create("photos").await;
+    assert!(run.partition("photos").is_offline());
+    run.delete("photos").await;
+    run.pass_time();
+    run.kill();
+    assert!(exists(&fs, "photos-0/one.jpg"));
+}
+
+#[tokio::test]
+async fn groups_journal_is_tied_anew_and_never_put_away() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.stop();
+    let tie = Path::new(DIR).join("__consumer_offsets-0/partition.metadata");
+    let other = crate::log::layout::partition_metadata(Ids::random().topic_id());
+    fs.atomic_write(&tie, other.as_bytes()).unwrap();
+    let run = start(&fs).unwrap();
+    assert!(!has_put_away(&fs, "__consumer_offsets"));
+    assert!(!run.partition("__consumer_offsets").is_offline());
+    run.stop();
+    assert_ne!(fs.read(&tie, 1024).unwrap(), other.as_bytes());
+}
