@@ -10,10 +10,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -21,6 +20,7 @@ use super::context::Context;
 use super::dispatch;
 use super::file_sender::FileSender;
 use super::frame::{Frame, Part};
+use super::patience::Patience;
 
 /// The size field before each frame, in bytes.
 const SIZE_BYTES: usize = 4;
@@ -36,8 +36,6 @@ const READ_BYTES: usize = 16 * 1024;
 const READ_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Answers are gathered up to this size before they are written, in bytes.
 const WRITE_BATCH_BYTES: usize = 256 * 1024;
-/// A client that takes no byte of its answer for so long is cut off.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// What handling one request came to.
 pub(crate) enum Answer {
@@ -95,11 +93,13 @@ pub(crate) struct Connection {
     parked: bool,
     peer_closed: bool,
     permit: Option<OwnedSemaphorePermit>,
+    patience: Patience,
     sender: FileSender,
 }
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream, context: Arc<Context>) -> Self {
+        let patience = Patience::new(context.clock.clone());
         Self {
             stream,
             context,
@@ -109,7 +109,8 @@ impl Connection {
             parked: false,
             peer_closed: false,
             permit: None,
-            sender: FileSender::default(),
+            sender: FileSender::new(patience.clone()),
+            patience,
         }
     }
 
@@ -281,7 +282,7 @@ impl Connection {
                 }
                 Part::Bytes(bytes) => {
                     self.flush().await?;
-                    within_stall(self.stream.write_all(&bytes)).await?;
+                    self.patience.write_all(&mut self.stream, &bytes).await?;
                 }
                 Part::File { file, position, length } if length < FileSender::SMALL_BYTES => {
                     self.sender.copy(&*file, position, length, &mut self.output)?;
@@ -297,7 +298,7 @@ impl Connection {
 
     async fn flush(&mut self) -> Result<(), End> {
         if !self.output.is_empty() {
-            within_stall(self.stream.write_all(&self.output)).await?;
+            self.patience.write_all(&mut self.stream, &self.output).await?;
             self.output.clear();
             if self.output.capacity() > WRITE_BATCH_BYTES * 2 {
                 self.output = Vec::new();
@@ -323,14 +324,6 @@ async fn hung_up(stream: &TcpStream) -> io::Result<()> {
     }
     // Bytes of a later request: they wait in the kernel until this one is answered.
     std::future::pending().await
-}
-
-/// Runs a write that must make progress.
-async fn within_stall(write: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    match tokio::time::timeout(WRITE_STALL, write).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes")),
-    }
 }
 
 /// Says what a frame that is refused by its size looked like.

@@ -3,29 +3,32 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
+use super::patience::Patience;
 use crate::log::fs::File;
 
 /// One read of a cold range, in bytes.
 const COLD_READ_BYTES: u64 = 1024 * 1024;
 /// Handed to one sendfile call at most, in bytes; the hot/cold question is asked anew for each.
 const HOT_SEND_BYTES: u64 = 4 * 1024 * 1024;
-/// A client that takes no byte for so long is cut off.
-const STALL: Duration = Duration::from_secs(30);
 
 /// Sends file ranges for one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FileSender {
+    patience: Patience,
     buffer: Vec<u8>,
 }
 
 impl FileSender {
     /// Ranges below this are copied into the answer instead, in bytes.
     pub(crate) const SMALL_BYTES: u64 = 16 * 1024;
+
+    pub(crate) fn new(patience: Patience) -> Self {
+        Self { patience, buffer: Vec::new() }
+    }
 
     /// Appends a small range to `output`.
     pub(crate) fn copy(
@@ -53,7 +56,8 @@ impl FileSender {
         while position < end {
             let hot = (end - position).min(HOT_SEND_BYTES);
             if is_cached(&*file, position, hot) {
-                position += send_hot(stream, &*file, position, hot).await?;
+                let sent = send_hot(stream, &*file, position, hot);
+                position += self.patience.one(sent).await?;
             } else {
                 position += self.send_cold(stream, &file, position, end - position).await?;
             }
@@ -77,7 +81,7 @@ impl FileSender {
             read_exact(&*file, &mut buffer, position).map(|()| buffer)
         });
         self.buffer = read.await.map_err(io::Error::other)??;
-        stalled(tokio::time::timeout(STALL, stream.write_all(&self.buffer)).await)?;
+        self.patience.write_all(stream, &self.buffer).await?;
         Ok(length)
     }
 }
@@ -102,7 +106,7 @@ async fn send_hot(
     position: u64,
     length: u64,
 ) -> io::Result<u64> {
-    let send = stream.async_io(Interest::WRITABLE, || {
+    let send = || {
         let source = file.as_fd().ok_or(io::ErrorKind::Unsupported)?;
         let mut offset = position;
         let sent = rustix::fs::sendfile(stream, source, Some(&mut offset), small(length))?;
@@ -110,14 +114,8 @@ async fn send_hot(
             return Err(ended(position));
         }
         Ok(offset - position)
-    });
-    stalled(tokio::time::timeout(STALL, send).await)
-}
-
-fn stalled<T>(result: Result<io::Result<T>, tokio::time::error::Elapsed>) -> io::Result<T> {
-    result.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes no bytes"))
-    })
+    };
+    stream.async_io(Interest::WRITABLE, send).await
 }
 
 fn read_exact(file: &dyn File, mut target: &mut [u8], mut position: u64) -> io::Result<()> {

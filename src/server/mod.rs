@@ -10,6 +10,7 @@ mod frame;
 mod handlers;
 mod listener;
 mod metrics;
+mod patience;
 #[expect(clippy::module_inception, reason = "the room is named after its main object")]
 mod server;
 

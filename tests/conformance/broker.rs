@@ -88,6 +88,11 @@ impl Broker {
         self.ottla().metrics().received_bytes.load(Ordering::SeqCst)
     }
 
+    /// Its open connections.
+    pub fn connection_count(&self) -> i64 {
+        self.ottla().metrics().connections.load(Ordering::SeqCst)
+    }
+
     /// `HOST:PORT` of each of its listeners, by name.
     pub fn listeners(&self) -> Vec<(String, String)> {
         let addresses = self.ottla().listeners().iter();

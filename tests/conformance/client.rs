@@ -145,6 +145,11 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Keeps the system from taking much of an answer before it is read.
+    pub fn take_little(&self) {
+        socket2::SockRef::from(&self.stream).set_recv_buffer_size(64 << 10).unwrap();
+    }
+
     /// Reads one frame: all behind its length.
     #[track_caller]
     pub fn receive_frame(&mut self) -> Bytes {

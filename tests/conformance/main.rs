@@ -27,6 +27,7 @@ mod idempotence;
 mod limits;
 mod metadata;
 mod offsets;
+mod patience;
 mod produce;
 mod produce_checks;
 mod timestamps;

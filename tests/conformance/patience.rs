@@ -1,0 +1,60 @@
+//! How long a broker bears with a client, and what it holds meanwhile: requests that are half sent,
+//! answers that nobody reads, waits that outlast the broker. Each on a broker of the test's own,
+//! most with a clock that the test moves.
+
+use ottla::clock::Clock;
+use ottla::protocol::messages::fetch::FetchRequest;
+use ottla::types::Timestamp;
+
+use super::batch::Batch;
+use super::broker::Broker;
+use super::client::Client;
+use super::kit::{self, FETCH};
+
+/// More than the sockets between a broker and a client with a small one hold.
+const LARGE_ANSWER: usize = 12 << 20;
+
+/// A broker whose clock stands still until it is moved, and which never tires of idle clients.
+fn with_clock() -> (Broker, Clock) {
+    let clock = Clock::manual(Timestamp(kit::now_ms()));
+    let broker = Broker::start_with(|builder| {
+        builder.clock(clock.clone()).with_config(|config| config.connections_max_idle_ms = -1)
+    });
+    (broker, clock)
+}
+
+/// A topic whose whole content is a large answer.
+fn large_topic(client: &mut Client) -> String {
+    let topic = kit::topic(client, 1);
+    let batch = Batch::of(&[&"x".repeat(1_000_000)]).bytes();
+    for _ in 0..LARGE_ANSWER / batch.len() {
+        kit::produced(client, &topic, 0, batch.clone());
+    }
+    topic
+}
+
+/// Asks for all of a topic, and reads nothing.
+fn ask_and_never_read(broker: &Broker, topic: &str) -> Client {
+    let mut client = broker.connect();
+    client.take_little();
+    let mut request = FetchRequest { max_bytes: i32::MAX, ..kit::fetch_request(topic, 0, 0) };
+    request.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+    let _unread = client.send(FETCH, &request);
+    kit::until("the answer is on its way", || client.is_answered());
+    client
+}
+
+#[test]
+fn a_client_that_never_reads_is_cut_off() {
+    let (broker, clock) = with_clock();
+    let topic = large_topic(&mut broker.connect());
+    let unread = ask_and_never_read(&broker, &topic);
+    kit::until("the others are gone", || broker.connection_count() == 1);
+    kit::until("it is cut off", || {
+        assert!(clock.advance(1_000));
+        broker.connection_count() == 0
+    });
+    let waited = clock.now().monotonic.0;
+    assert!(waited >= 30_000, "{waited} ms");
+    drop(unread);
+}
