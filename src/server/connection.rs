@@ -60,7 +60,8 @@ enum Slot {
 enum Event {
     Answer(Option<Frame>),
     Readable(io::Result<()>),
-    Gone(io::Result<()>),
+    /// The peer has reset the connection: nobody will read an answer.
+    Broken(io::Result<()>),
     Stop,
     Idle,
 }
@@ -148,7 +149,7 @@ impl Connection {
                 biased;
                 answer = front(slots), if waits => Event::Answer(answer),
                 ready = stream.readable(), if reads => Event::Readable(ready),
-                gone = hung_up(stream), if !reads && parked => Event::Gone(gone),
+                broken = broken(stream), if !reads && parked => Event::Broken(broken),
                 _ = stop.changed() => Event::Stop,
                 () = context.clock.sleep_ms(context.limits.idle_ms), if !waits => Event::Idle,
             }
@@ -166,9 +167,8 @@ impl Connection {
                 ready?;
                 self.read().await
             }
-            // A peer that leaves while its request is parked is noticed, and the request dropped.
-            Event::Gone(gone) => {
-                gone?;
+            Event::Broken(broken) => {
+                broken?;
                 Err(End::Quiet)
             }
             Event::Stop => Ok(()),
@@ -316,14 +316,10 @@ async fn front(slots: &mut VecDeque<Slot>) -> Option<Frame> {
     }
 }
 
-/// Returns once the peer has closed or reset the connection.
-async fn hung_up(stream: &TcpStream) -> io::Result<()> {
-    let ready = stream.ready(Interest::READABLE | Interest::ERROR).await?;
-    if ready.is_read_closed() || ready.is_error() {
-        return Ok(());
-    }
-    // Bytes of a later request: they wait in the kernel until this one is answered.
-    std::future::pending().await
+/// Returns once the peer has reset the connection, so that no answer can reach it. One that has only
+/// finished sending still waits for its answer.
+async fn broken(stream: &TcpStream) -> io::Result<()> {
+    stream.ready(Interest::ERROR).await.map(drop)
 }
 
 /// Says what a frame that is refused by its size looked like.

@@ -150,6 +150,11 @@ impl Client {
         socket2::SockRef::from(&self.stream).set_recv_buffer_size(64 << 10).unwrap();
     }
 
+    /// Ends the connection as a process does that dies with answers unread: by a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+
     /// Reads one frame: all behind its length.
     #[track_caller]
     pub fn receive_frame(&mut self) -> Bytes {

@@ -23,6 +23,10 @@ fn with_clock() -> (Broker, Clock) {
     (broker, clock)
 }
 
+fn is_alive(client: &mut Client) -> bool {
+    client.call(4, &kit::metadata_request(&[])).brokers.len() == 1
+}
+
 /// A topic whose whole content is a large answer.
 fn large_topic(client: &mut Client) -> String {
     let topic = kit::topic(client, 1);
@@ -57,4 +61,40 @@ fn a_client_that_never_reads_is_cut_off() {
     let waited = clock.now().monotonic.0;
     assert!(waited >= 30_000, "{waited} ms");
     drop(unread);
+}
+
+#[test]
+fn a_client_that_has_finished_sending_gets_the_answer_it_waits_for() {
+    let broker = Broker::start();
+    if broker.is_kafka() {
+        return; // Differs from Kafka: it closes the connection, and drops the answer.
+    }
+    let topic = kit::topic(&mut broker.connect(), 1);
+    for _ in 0..10 {
+        let mut client = broker.connect();
+        let request = FetchRequest { max_wait_ms: 50, ..kit::fetch_request(&topic, 0, 0) };
+        let (frame, sent) = client.frame(FETCH, &request);
+        client.send_raw(&frame);
+        client.finish_sending();
+        assert!(kit::only_partition(&client.receive(sent)).records.is_empty());
+        client.expect_closed();
+    }
+}
+
+#[test]
+fn a_connection_that_is_reset_is_given_up_with_its_parked_request() {
+    let broker = Broker::start_set(&[]);
+    let mut other = broker.connect();
+    let topic = kit::topic(&mut other, 1);
+    for finishes_first in [false, true] {
+        let mut client = broker.connect();
+        let request = FetchRequest { max_wait_ms: 250_000, ..kit::fetch_request(&topic, 0, 0) };
+        let _unread = client.send(FETCH, &request);
+        if finishes_first {
+            client.finish_sending();
+        }
+        assert!(is_alive(&mut other));
+        client.reset();
+        kit::until("it is gone", || broker.connection_count() == 1);
+    }
 }
