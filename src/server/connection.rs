@@ -41,24 +41,37 @@ const WRITE_BATCH_BYTES: usize = 256 * 1024;
 pub(crate) enum Answer {
     /// Send this.
     Now(Frame),
-    /// Send what this gives; the request's effects are done already, so later ones may go on.
-    AfterSync(Pin<Box<dyn Future<Output = Option<Frame>> + Send>>),
-    /// Send what this gives (nothing, where the peer asked for none); later requests wait for it.
-    Parked(Pin<Box<dyn Future<Output = Option<Frame>> + Send>>),
+    /// Do what this gives; the request's effects are done already, so later ones may go on.
+    AfterSync(Later),
+    /// Do what this gives; later requests wait for it.
+    Parked(Later),
     /// Nothing is sent (Produce with acks=0).
     Silent,
     /// The connection ends: the reason is logged, the peer gets no guess at an error body.
     Close(String),
 }
 
+/// What comes of a request in the end.
+pub(crate) type Later = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// What a request that took its time came to; see [`Answer`].
+pub(crate) enum Outcome {
+    /// Send this.
+    Send(Frame),
+    /// Nothing is sent.
+    Silent,
+    /// The connection ends.
+    Close(String),
+}
+
 enum Slot {
     Ready(Frame),
-    Waiting(Pin<Box<dyn Future<Output = Option<Frame>> + Send>>),
+    Waiting(Later),
 }
 
 /// What a connection waited for.
 enum Event {
-    Answer(Option<Frame>),
+    Answer(Outcome),
     Readable(io::Result<()>),
     /// The peer has reset the connection: nobody will read an answer.
     Broken(io::Result<()>),
@@ -147,7 +160,7 @@ impl Connection {
             let Self { stream, slots, context, .. } = &mut *self;
             tokio::select! {
                 biased;
-                answer = front(slots), if waits => Event::Answer(answer),
+                outcome = front(slots), if waits => Event::Answer(outcome),
                 ready = stream.readable(), if reads => Event::Readable(ready),
                 broken = broken(stream), if !reads && parked => Event::Broken(broken),
                 _ = stop.changed() => Event::Stop,
@@ -155,11 +168,13 @@ impl Connection {
             }
         };
         match event {
-            Event::Answer(answer) => {
+            Event::Answer(outcome) => {
                 self.slots.pop_front();
                 self.parked = self.parked && !self.slots.is_empty();
-                if let Some(frame) = answer {
-                    self.slots.push_front(Slot::Ready(frame));
+                match outcome {
+                    Outcome::Send(frame) => self.slots.push_front(Slot::Ready(frame)),
+                    Outcome::Silent => {}
+                    Outcome::Close(reason) => return Err(End::Because(reason)),
                 }
                 Ok(())
             }
@@ -309,7 +324,7 @@ impl Connection {
 }
 
 /// The answer of the first slot, which waits. Cancel-safe: the future stays in its slot.
-async fn front(slots: &mut VecDeque<Slot>) -> Option<Frame> {
+async fn front(slots: &mut VecDeque<Slot>) -> Outcome {
     match slots.front_mut() {
         Some(Slot::Waiting(answer)) => answer.as_mut().await,
         Some(Slot::Ready(_)) | None => std::future::pending().await,

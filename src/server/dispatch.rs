@@ -5,19 +5,21 @@
 //! any client finds out what is served.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::connection::Answer;
+use super::connection::{Answer, Later, Outcome};
 use super::context::Context;
 use super::frame::Frame;
 use super::handlers;
 use crate::broker::Broker;
 use crate::codec::{EncodeError, Message, Reader};
 use crate::protocol::{ApiKey, RequestHeader, RequestPrefix, response_frame};
+
+/// Why a connection ends whose request was understood.
+const NOT_WRITTEN: &str = "internal error: a response could not be written";
 
 /// One request on its way through.
 #[derive(Clone)]
@@ -37,8 +39,6 @@ pub(crate) struct Cx {
     pub(crate) call: Call,
     pub(crate) broker: Arc<Broker>,
 }
-
-type Later = Pin<Box<dyn Future<Output = Option<Frame>> + Send>>;
 
 /// Answers one frame, its size field cut off.
 pub(crate) fn dispatch(context: &Arc<Context>, frame: Bytes) -> Answer {
@@ -89,16 +89,15 @@ pub(crate) fn dispatch(context: &Arc<Context>, frame: Bytes) -> Answer {
 }
 
 /// Holds a request that came while the broker was starting until it is ready.
-async fn once_ready(call: Call, reader: Reader) -> Option<Frame> {
-    let broker = call.context.boot.ready().await?;
+async fn once_ready(call: Call, reader: Reader) -> Outcome {
+    let Some(broker) = call.context.boot.ready().await else {
+        return Outcome::Close("the broker does not start".to_owned());
+    };
     match handlers::route(Cx { call, broker }, reader) {
-        Answer::Now(frame) => Some(frame),
+        Answer::Now(frame) => Outcome::Send(frame),
         Answer::AfterSync(later) | Answer::Parked(later) => later.await,
-        Answer::Silent => None,
-        Answer::Close(reason) => {
-            tracing::warn!(reason, "request refused while starting");
-            None
-        }
+        Answer::Silent => Outcome::Silent,
+        Answer::Close(reason) => Outcome::Close(reason),
     }
 }
 
@@ -129,7 +128,7 @@ where
     match Request::decode(&mut reader, cx.call.version) {
         Ok(request) => {
             let work = handle(cx, request);
-            let answer: Later = Box::pin(async move { call.frame(&work.await) });
+            let answer: Later = Box::pin(async move { call.outcome(&work.await) });
             Answer::Parked(answer)
         }
         Err(error) => call.undecodable(&error.to_string()),
@@ -139,7 +138,7 @@ where
 impl Call {
     /// A response as a frame; `None`, logged, where this version cannot carry it, which is a fault
     /// of ours.
-    pub(crate) fn frame<Response: Message>(&self, response: &Response) -> Option<Frame> {
+    fn frame<Response: Message>(&self, response: &Response) -> Option<Frame> {
         let frame = response_frame(self.api, self.version, self.correlation_id, response);
         let bytes = self.written(frame)?;
         Some(Frame::from_bytes(bytes))
@@ -166,7 +165,15 @@ impl Call {
     pub(crate) fn answer<Response: Message>(&self, response: &Response) -> Answer {
         match self.frame(response) {
             Some(frame) => Answer::Now(frame),
-            None => Answer::Close("internal error: a response could not be written".to_owned()),
+            None => Answer::Close(NOT_WRITTEN.to_owned()),
+        }
+    }
+
+    /// What a response that took its time comes to.
+    pub(crate) fn outcome<Response: Message>(&self, response: &Response) -> Outcome {
+        match self.frame(response) {
+            Some(frame) => Outcome::Send(frame),
+            None => Outcome::Close(NOT_WRITTEN.to_owned()),
         }
     }
 

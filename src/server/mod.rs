@@ -16,3 +16,6 @@ mod server;
 
 pub use metrics::{ApiMetrics, ServerMetrics, TIME_BUCKETS_US};
 pub use server::{BindError, Bound, Server, bind};
+
+#[cfg(test)]
+mod tests;

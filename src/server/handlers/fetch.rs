@@ -14,7 +14,7 @@ use crate::protocol::messages::fetch::{
     EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
     Records,
 };
-use crate::server::connection::Answer;
+use crate::server::connection::{Answer, Outcome};
 use crate::server::dispatch::{Call, Cx};
 use crate::server::frame::{Frame, Part};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex, TopicId};
@@ -25,6 +25,9 @@ const TOPIC_ID_SINCE: i16 = 13;
 const FINAL_EPOCH: i32 = -1;
 /// The longest a fetch is parked, whatever it asks for, in ms.
 const WAIT_MAX_MS: u64 = 300_000;
+
+/// Why a connection ends whose fetch was understood.
+const NOT_ANSWERED: &str = "a fetch could not be answered";
 
 /// Where each partition of the fetch stands in the response: topics with their partitions' numbers.
 type Shape = Vec<(FetchTopic, Vec<i32>)>;
@@ -50,12 +53,15 @@ pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
     if look.is_final {
         return match respond(&cx.call, shape, look, fetch.isolation) {
             Some(frame) => Answer::Now(frame),
-            None => Answer::Close("a fetch could not be answered".to_owned()),
+            None => Answer::Close(NOT_ANSWERED.to_owned()),
         };
     }
     Answer::Parked(Box::pin(async move {
         let look = cx.broker.fetch_later(&fetch, cx.broker.tasks.stopping()).await;
-        respond(&cx.call, shape, look, fetch.isolation)
+        match respond(&cx.call, shape, look, fetch.isolation) {
+            Some(frame) => Outcome::Send(frame),
+            None => Outcome::Close(NOT_ANSWERED.to_owned()),
+        }
     }))
 }
 

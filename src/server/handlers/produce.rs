@@ -47,7 +47,7 @@ pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
     }
     Answer::AfterSync(Box::pin(async move {
         let response = when_visible(response, waiting).await;
-        cx.call.frame(&response)
+        cx.call.outcome(&response)
     }))
 }
 
