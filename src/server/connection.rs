@@ -2,8 +2,7 @@
 //!
 //! Invariants: a request's effects begin only after those of the request before it are decided;
 //! answers leave in the order of the requests; a parked request (a fetch that waits, a join) holds
-//! back what follows, a produce that only waits for the disk does not. A frame's length is checked,
-//! and the process's byte budget taken, before its buffer is.
+//! back what follows, a produce that only waits for the disk does not.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,29 +10,20 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::context::Context;
 use super::dispatch;
 use super::file_sender::FileSender;
 use super::frame::{Frame, Part};
+use super::intake::Intake;
 use super::patience::Patience;
 
-/// The size field before each frame, in bytes.
-const SIZE_BYTES: usize = 4;
-/// API key, version and correlation id: no request is shorter, in bytes.
-const FRAME_MIN_BYTES: usize = 8;
 /// Produce requests whose answers may wait for the disk while later ones are appended.
 const ANSWERS_WAITING_MAX: usize = 32;
-/// Frames above this take their size from the budget before their body is read, in bytes.
-const BUDGETED_FRAME_BYTES: usize = 256 * 1024;
-/// Free space asked for before a read, in bytes.
-const READ_BYTES: usize = 16 * 1024;
-/// Read at most this much before the frames read are handled, in bytes.
-const READ_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Answers are gathered up to this size before they are written, in bytes.
 const WRITE_BATCH_BYTES: usize = 256 * 1024;
 
@@ -64,7 +54,14 @@ pub(crate) enum Outcome {
     Close(String),
 }
 
-enum Slot {
+/// A request that is not answered yet.
+struct Slot {
+    state: SlotState,
+    /// Its size, to be given back when it is answered.
+    bytes: usize,
+}
+
+enum SlotState {
     Ready(Frame),
     Waiting(Later),
 }
@@ -72,15 +69,16 @@ enum Slot {
 /// What a connection waited for.
 enum Event {
     Answer(Outcome),
-    Readable(io::Result<()>),
+    Readable(Result<(), End>),
     /// The peer has reset the connection: nobody will read an answer.
     Broken(io::Result<()>),
     Stop,
+    FrameLate,
     Idle,
 }
 
 /// Why a connection ended.
-enum End {
+pub(super) enum End {
     /// The peer closed, or we stopped.
     Quiet,
     /// Something worth a line in the log.
@@ -100,13 +98,11 @@ impl From<io::Error> for End {
 pub(crate) struct Connection {
     stream: TcpStream,
     context: Arc<Context>,
-    input: BytesMut,
+    intake: Intake,
     output: Vec<u8>,
     slots: VecDeque<Slot>,
     /// A parked request is the last slot: nothing behind it may begin.
     parked: bool,
-    peer_closed: bool,
-    permit: Option<OwnedSemaphorePermit>,
     patience: Patience,
     sender: FileSender,
 }
@@ -116,13 +112,11 @@ impl Connection {
         let patience = Patience::new(context.clock.clone());
         Self {
             stream,
+            intake: Intake::new(Arc::clone(&context.budget)),
             context,
-            input: BytesMut::new(),
             output: Vec::new(),
             slots: VecDeque::new(),
             parked: false,
-            peer_closed: false,
-            permit: None,
             sender: FileSender::new(patience.clone()),
             patience,
         }
@@ -140,12 +134,12 @@ impl Connection {
 
     async fn run(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), End> {
         loop {
-            self.handle_frames().await?;
+            self.handle_frames()?;
             self.send_ready().await?;
-            if self.slots.is_empty() && (self.peer_closed || *stop.borrow()) {
+            if self.slots.is_empty() && (self.intake.is_closed() || *stop.borrow()) {
                 return Ok(());
             }
-            if self.may_begin() && self.has_whole_frame()? {
+            if self.may_begin() && self.intake.has_frame(&self.context)? {
                 continue;
             }
             self.wait(stop).await?;
@@ -154,41 +148,54 @@ impl Connection {
 
     /// Waits for the next thing to do: bytes, an answer, the end of patience.
     async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), End> {
-        let reads = self.may_begin() && !self.peer_closed && !*stop.borrow();
+        let reads = self.may_begin() && !self.intake.is_closed() && !*stop.borrow();
         let (parked, waits) = (self.parked, !self.slots.is_empty());
         let event = {
-            let Self { stream, slots, context, .. } = &mut *self;
+            let Self { stream, slots, context, intake, .. } = &mut *self;
+            let clock = &context.clock;
+            let frame_deadline = intake.deadline(reads, clock.now().monotonic);
             tokio::select! {
                 biased;
                 outcome = front(slots), if waits => Event::Answer(outcome),
-                ready = stream.readable(), if reads => Event::Readable(ready),
+                ready = intake.ready(stream, context), if reads => Event::Readable(ready),
                 broken = broken(stream), if !reads && parked => Event::Broken(broken),
                 _ = stop.changed() => Event::Stop,
-                () = context.clock.sleep_ms(context.limits.idle_ms), if !waits => Event::Idle,
+                () = clock.sleep_until(frame_deadline.unwrap_or_default()),
+                    if frame_deadline.is_some() => Event::FrameLate,
+                () = clock.sleep_ms(context.limits.idle_ms),
+                    if !waits && frame_deadline.is_none() => Event::Idle,
             }
         };
         match event {
-            Event::Answer(outcome) => {
-                self.slots.pop_front();
-                self.parked = self.parked && !self.slots.is_empty();
-                match outcome {
-                    Outcome::Send(frame) => self.slots.push_front(Slot::Ready(frame)),
-                    Outcome::Silent => {}
-                    Outcome::Close(reason) => return Err(End::Because(reason)),
-                }
-                Ok(())
-            }
+            Event::Answer(outcome) => self.settle(outcome),
             Event::Readable(ready) => {
                 ready?;
-                self.read().await
+                self.intake.read(&self.stream, &self.context)
             }
             Event::Broken(broken) => {
                 broken?;
                 Err(End::Quiet)
             }
             Event::Stop => Ok(()),
+            Event::FrameLate => Err(self.intake.too_late()),
             Event::Idle => Err(End::Quiet),
         }
+    }
+
+    /// Takes what the first slot, which waited, came to.
+    fn settle(&mut self, outcome: Outcome) -> Result<(), End> {
+        let Some(slot) = self.slots.front_mut() else { return Ok(()) };
+        match outcome {
+            Outcome::Send(frame) => slot.state = SlotState::Ready(frame),
+            Outcome::Silent => {
+                self.intake.answered(slot.bytes);
+                self.slots.pop_front();
+            }
+            Outcome::Close(reason) => return Err(End::Because(reason)),
+        }
+        // What was parked was the last slot.
+        self.parked = self.parked && self.slots.len() > 1;
+        Ok(())
     }
 
     /// Whether a further request may begin now.
@@ -196,90 +203,48 @@ impl Connection {
         !self.parked && self.slots.len() < ANSWERS_WAITING_MAX
     }
 
-    /// The size of the frame that begins the input, once known and legal.
-    fn frame_size(&self) -> Result<Option<usize>, End> {
-        let Some(size) = self.input.first_chunk::<SIZE_BYTES>() else { return Ok(None) };
-        let signed = i32::from_be_bytes(*size);
-        match usize::try_from(signed) {
-            Ok(bytes)
-                if (FRAME_MIN_BYTES..=self.context.limits.frame_max_bytes).contains(&bytes) =>
-            {
-                Ok(Some(bytes))
-            }
-            Ok(_) | Err(_) => Err(End::Because(refusal(*size, signed, &self.context))),
-        }
-    }
-
-    fn has_whole_frame(&self) -> Result<bool, End> {
-        Ok(self.frame_size()?.is_some_and(|size| self.input.len() >= SIZE_BYTES + size))
-    }
-
-    /// Takes what the socket has, up to a batch.
-    async fn read(&mut self) -> Result<(), End> {
-        loop {
-            let wanted = match self.frame_size()? {
-                Some(size) => (SIZE_BYTES + size).saturating_sub(self.input.len()),
-                None => READ_BYTES,
-            };
-            if wanted > BUDGETED_FRAME_BYTES && self.permit.is_none() {
-                self.permit = Some(self.context.budget_for(wanted).await);
-            }
-            self.input.reserve(wanted.max(READ_BYTES));
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => {
-                    self.peer_closed = true;
-                    return Ok(());
-                }
-                Ok(count) => self.context.metrics.received(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error.into()),
-            }
-            if self.input.len() >= READ_BATCH_BYTES && self.has_whole_frame()? {
-                return Ok(());
-            }
-        }
-    }
-
     /// Begins every whole request that may begin.
-    async fn handle_frames(&mut self) -> Result<(), End> {
+    fn handle_frames(&mut self) -> Result<(), End> {
         while self.may_begin() {
-            let Some(size) = self.frame_size()? else { return Ok(()) };
-            if self.input.len() < SIZE_BYTES + size {
+            let Some((request, bytes)) = self.intake.next_frame(&self.context)? else {
                 return Ok(());
-            }
-            self.input.advance(SIZE_BYTES);
-            let request = self.input.split_to(size).freeze();
-            self.handle(request)?;
+            };
+            self.handle(request, bytes)?;
         }
         Ok(())
     }
 
-    fn handle(&mut self, request: Bytes) -> Result<(), End> {
-        match dispatch::dispatch(&self.context, request) {
-            Answer::Now(frame) => self.slots.push_back(Slot::Ready(frame)),
-            Answer::AfterSync(answer) => self.slots.push_back(Slot::Waiting(answer)),
+    fn handle(&mut self, request: Bytes, bytes: usize) -> Result<(), End> {
+        let state = match dispatch::dispatch(&self.context, request) {
+            Answer::Now(frame) => SlotState::Ready(frame),
+            Answer::AfterSync(answer) => SlotState::Waiting(answer),
             Answer::Parked(answer) => {
-                self.slots.push_back(Slot::Waiting(answer));
                 self.parked = true;
+                SlotState::Waiting(answer)
             }
-            Answer::Silent => {}
+            Answer::Silent => {
+                self.intake.answered(bytes);
+                return Ok(());
+            }
             Answer::Close(reason) => return Err(End::Because(reason)),
-        }
+        };
+        self.slots.push_back(Slot { state, bytes });
         Ok(())
     }
 
     /// Writes every answer that is ready and next in order.
     async fn send_ready(&mut self) -> Result<(), End> {
-        while let Some(Slot::Ready(_)) = self.slots.front() {
-            let Some(Slot::Ready(frame)) = self.slots.pop_front() else { break };
+        let mut answered_bytes = 0;
+        while let Some(Slot { state: SlotState::Ready(_), bytes }) = self.slots.front() {
+            answered_bytes += *bytes;
+            let Some(Slot { state: SlotState::Ready(frame), .. }) = self.slots.pop_front() else {
+                break;
+            };
             self.send(frame).await?;
         }
         self.flush().await?;
-        if self.slots.is_empty() {
-            self.permit = None;
-            if self.input.is_empty() && self.input.capacity() > READ_BATCH_BYTES {
-                self.input = BytesMut::new();
-            }
+        if answered_bytes > 0 {
+            self.intake.answered(answered_bytes);
         }
         Ok(())
     }
@@ -326,8 +291,8 @@ impl Connection {
 /// The answer of the first slot, which waits. Cancel-safe: the future stays in its slot.
 async fn front(slots: &mut VecDeque<Slot>) -> Outcome {
     match slots.front_mut() {
-        Some(Slot::Waiting(answer)) => answer.as_mut().await,
-        Some(Slot::Ready(_)) | None => std::future::pending().await,
+        Some(Slot { state: SlotState::Waiting(answer), .. }) => answer.as_mut().await,
+        Some(Slot { state: SlotState::Ready(_), .. }) | None => std::future::pending().await,
     }
 }
 
@@ -335,23 +300,4 @@ async fn front(slots: &mut VecDeque<Slot>) -> Outcome {
 /// finished sending still waits for its answer.
 async fn broken(stream: &TcpStream) -> io::Result<()> {
     stream.ready(Interest::ERROR).await.map(drop)
-}
-
-/// Says what a frame that is refused by its size looked like.
-fn refusal(bytes: [u8; SIZE_BYTES], size: i32, context: &Context) -> String {
-    let port = context.local.port();
-    match &bytes {
-        [0x16, 0x03, _, _] => format!(
-            "looks like TLS on port {port}, which is a plaintext listener: set \
-             security.protocol=PLAINTEXT in the client"
-        ),
-        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"DELE" | b"OPTI" | b"PATC" | b"CONN" => format!(
-            "looks like HTTP on port {port}, which speaks the Kafka protocol; HTTP is on --http-port"
-        ),
-        _ => format!(
-            "frame of {size} bytes, allowed are {FRAME_MIN_BYTES} to {} \
-             (socket.request.max.bytes)",
-            context.limits.frame_max_bytes
-        ),
-    }
 }

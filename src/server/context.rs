@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
+use super::budget::Budget;
 use super::metrics::ServerMetrics;
 use crate::broker::Boot;
 use crate::clock::Clock;
@@ -40,8 +39,8 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<ServerMetrics>,
-    pub(crate) budget: Arc<Semaphore>,
-    pub(crate) budget_bytes: u32,
+    /// For the requests of all connections.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) client: Mutex<String>,
 }
 
@@ -58,16 +57,6 @@ impl Context {
         if *known != client_id {
             *known = client_id.escape_debug().take(SHOWN_CHARS).collect();
         }
-    }
-
-    /// Takes `bytes` of the process's budget for requests that are not answered yet; waits while
-    /// others hold it. A request larger than the whole budget takes all of it.
-    pub(crate) async fn budget_for(&self, bytes: usize) -> OwnedSemaphorePermit {
-        let wanted = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.budget_bytes);
-        Arc::clone(&self.budget)
-            .acquire_many_owned(wanted)
-            .await
-            .expect("the budget is never closed")
     }
 
     /// The address of the node that answers.

@@ -143,7 +143,6 @@ impl Listener {
             clock: shared.clock.clone(),
             metrics: Arc::clone(&shared.metrics),
             budget: Arc::clone(&shared.budget),
-            budget_bytes: shared.budget_bytes,
             client: Mutex::default(),
         }
     }

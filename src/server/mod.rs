@@ -1,6 +1,7 @@
 //! The Kafka face: sockets, frames, versions and error codes; what they mean is decided in the
 //! broker.
 
+mod budget;
 mod connection;
 mod context;
 mod dispatch;
@@ -8,6 +9,7 @@ mod errors;
 mod file_sender;
 mod frame;
 mod handlers;
+mod intake;
 mod listener;
 mod metrics;
 mod patience;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::budget::Budget;
 use super::context::{Endpoint, Limits};
 use super::listener::{Admission, Listener};
 use super::metrics::ServerMetrics;
@@ -24,8 +25,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<ServerMetrics>,
     pub(crate) limits: Limits,
-    pub(crate) budget: Arc<Semaphore>,
-    pub(crate) budget_bytes: u32,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) connections_max: usize,
     pub(crate) connections_per_ip_max: usize,
     pub(crate) connections_per_second_max: usize,
@@ -154,7 +154,6 @@ fn shared(
     advertised: HashMap<String, Endpoint>,
 ) -> Shared {
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
-    let budget_bytes = budget(config.queued_max_request_bytes);
     Shared {
         boot,
         clock,
@@ -163,8 +162,7 @@ fn shared(
             frame_max_bytes: size(config.socket_request_max_bytes),
             idle_ms: u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX),
         },
-        budget: Arc::new(Semaphore::new(usize::try_from(budget_bytes).unwrap_or(usize::MAX))),
-        budget_bytes,
+        budget: Arc::new(Budget::new(budget_bytes(config.queued_max_request_bytes))),
         connections_max: size(config.max_connections),
         connections_per_ip_max: size(config.max_connections_per_ip),
         connections_per_second_max: size(config.max_connection_creation_rate),
@@ -175,11 +173,11 @@ fn shared(
 }
 
 /// Bytes of requests that may be in memory: as set, or a quarter of the machine's memory.
-fn budget(configured: i64) -> u32 {
-    /// Semaphores count to 2^61 and take 2^32 at once; more than 2 GiB of requests is never wanted.
+fn budget_bytes(configured: i64) -> usize {
+    /// More than 2 GiB of requests is never wanted.
     const MOST: u64 = 2 * 1024 * 1024 * 1024;
     let bytes = u64::try_from(configured).unwrap_or_else(|_| memory_bytes() / 4);
-    u32::try_from(bytes.clamp(1, MOST)).unwrap_or(u32::MAX)
+    usize::try_from(bytes.min(MOST)).unwrap_or(usize::MAX)
 }
 
 fn memory_bytes() -> u64 {

@@ -133,6 +133,12 @@ impl Client {
         let _ = self.stream.write_all(bytes);
     }
 
+    /// Sends bytes from another thread, so that the broker may be as slow to take them as it likes.
+    pub fn send_rest(&mut self, bytes: &Bytes) {
+        let (mut stream, bytes) = (self.stream.try_clone().unwrap(), bytes.clone());
+        std::thread::spawn(move || stream.write_all(&bytes).unwrap());
+    }
+
     /// Sends a frame of any content with its true length.
     #[track_caller]
     pub fn send_frame(&mut self, content: &[u8]) {

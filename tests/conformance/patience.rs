@@ -3,13 +3,14 @@
 //! most with a clock that the test moves.
 
 use ottla::clock::Clock;
+use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::fetch::FetchRequest;
 use ottla::types::Timestamp;
 
 use super::batch::Batch;
 use super::broker::Broker;
 use super::client::Client;
-use super::kit::{self, FETCH};
+use super::kit::{self, FETCH, PRODUCE};
 
 /// More than the sockets between a broker and a client with a small one hold.
 const LARGE_ANSWER: usize = 12 << 20;
@@ -49,6 +50,25 @@ fn ask_and_never_read(broker: &Broker, topic: &str) -> Client {
 }
 
 #[test]
+fn a_request_that_is_never_whole_ends_its_connection() {
+    let (broker, clock) = with_clock();
+    let mut good = broker.connect();
+    let mut half = broker.connect();
+    half.send_raw(&100_i32.to_be_bytes());
+    half.send_raw(&[0; 9]);
+    assert!(is_alive(&mut good));
+    kit::until("the broker's patience is over", || {
+        // Each byte that comes renews nothing.
+        half.try_send_raw(&[0]);
+        assert!(clock.advance(1_000));
+        half.is_closed()
+    });
+    let waited = clock.now().monotonic.0;
+    assert!(waited >= 30_000, "{waited} ms");
+    assert!(is_alive(&mut good), "idle, which is another thing");
+}
+
+#[test]
 fn a_client_that_never_reads_is_cut_off() {
     let (broker, clock) = with_clock();
     let topic = large_topic(&mut broker.connect());
@@ -61,6 +81,47 @@ fn a_client_that_never_reads_is_cut_off() {
     let waited = clock.now().monotonic.0;
     assert!(waited >= 30_000, "{waited} ms");
     drop(unread);
+}
+
+#[test]
+fn requests_in_memory_keep_to_the_budget_and_all_get_through() {
+    const BUDGET: usize = 300_000;
+    const SENT: usize = 200_000;
+    let broker = Broker::start_set(&[("queued.max.request.bytes", "300000")]);
+    let mut other = broker.connect();
+    let topic = kit::topic(&mut other, 1);
+    let before = broker.received_bytes();
+    let value = "x".repeat(1_000_000 - 200);
+    let mut halves = Vec::new();
+    for _ in 0..20 {
+        let mut client = broker.connect();
+        let request = kit::produce_request(&topic, 0, Batch::of(&[&value]));
+        let (frame, sent) = client.frame(PRODUCE, &request);
+        client.send_raw(&frame[..SENT]);
+        halves.push((client, frame, sent));
+    }
+    let mut heartbeats = 0;
+    // The budget, what each connection may hold without asking, and one frame that goes on.
+    let most = BUDGET + 20 * (16 << 10) + SENT;
+    kit::until("the budget is used", || {
+        assert!(is_alive(&mut other), "small requests have room");
+        heartbeats += 100;
+        broker.received_bytes() - before > u64::try_from(BUDGET).unwrap()
+    });
+    for _ in 0..100 {
+        assert!(is_alive(&mut other));
+        heartbeats += 100;
+    }
+    let received = broker.received_bytes() - before;
+    assert!(received <= u64::try_from(most).unwrap() + heartbeats, "{received} bytes");
+    for (client, frame, _) in &mut halves {
+        client.send_rest(&frame.slice(SENT..));
+    }
+    for (mut client, _, sent) in halves {
+        let response = client.receive(sent);
+        assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::None);
+    }
+    assert_eq!(kit::end_offset(&mut other, &topic, 0), 20);
 }
 
 #[test]
