@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::context::{Context, Endpoint};
+use super::metrics::ServerMetrics;
 use super::server::Shared;
 use crate::types::NodeId;
 
@@ -26,10 +27,19 @@ pub(crate) struct Listener {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What the limits on connections need to know; one for all listeners.
-#[derive(Debug, Default)]
+/// The limits on connections, and what they need to know; one for all listeners.
+#[derive(Debug)]
 pub(crate) struct Admission {
+    limits: AdmissionLimits,
     state: Mutex<AdmissionState>,
+}
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AdmissionLimits {
+    pub(crate) open_max: usize,
+    pub(crate) per_ip_max: usize,
+    pub(crate) per_second_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -42,25 +52,27 @@ struct AdmissionState {
 }
 
 impl Admission {
+    pub(crate) fn new(limits: AdmissionLimits) -> Self {
+        Self { limits, state: Mutex::default() }
+    }
+
     /// Takes a place for `ip`, or says which limit is reached. Loopback counts for the total only.
-    fn enter(&self, ip: IpAddr, shared: &Shared) -> Result<(), &'static str> {
+    fn enter(&self, ip: IpAddr, second: u64) -> Result<(), &'static str> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.open >= shared.connections_max {
+        if state.open >= self.limits.open_max {
             return Err("max.connections");
         }
         if !ip.is_loopback() {
-            let second = shared.clock.now().monotonic.0 / 1000;
             if state.second != second {
                 (state.second, state.created) = (second, 0);
             }
-            if state.created >= shared.connections_per_second_max {
+            if state.created >= self.limits.per_second_max {
                 return Err("max.connection.creation.rate");
             }
-            let here = state.by_ip.entry(ip).or_default();
-            if *here >= shared.connections_per_ip_max {
+            if state.by_ip.get(&ip).is_some_and(|here| *here >= self.limits.per_ip_max) {
                 return Err("max.connections.per.ip");
             }
-            *here += 1;
+            *state.by_ip.entry(ip).or_default() += 1;
             state.created += 1;
         }
         state.open += 1;
@@ -76,6 +88,37 @@ impl Admission {
                 state.by_ip.remove(&ip);
             }
         }
+    }
+}
+
+/// The place of one connection within the limits; free again when it is dropped, however the
+/// connection ended.
+#[derive(Debug)]
+struct Place {
+    admission: Arc<Admission>,
+    metrics: Arc<ServerMetrics>,
+    ip: IpAddr,
+}
+
+impl Place {
+    fn take(
+        admission: &Arc<Admission>,
+        metrics: &Arc<ServerMetrics>,
+        (ip, second): (IpAddr, u64),
+    ) -> Result<Self, &'static str> {
+        let entered = admission.enter(ip, second);
+        let counter = if entered.is_ok() { &metrics.accepted } else { &metrics.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        entered?;
+        metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { admission: Arc::clone(admission), metrics: Arc::clone(metrics), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+        self.admission.leave(self.ip);
     }
 }
 
@@ -110,23 +153,23 @@ impl Listener {
         connections: &mut JoinSet<()>,
         stop: &watch::Receiver<bool>,
     ) {
-        let shared = Arc::clone(&self.shared);
-        if let Err(limit) = shared.admission.enter(peer.ip(), &shared) {
-            shared.metrics.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(%peer, limit, "connection refused at a limit");
-            return;
-        }
-        shared.metrics.accepted.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        let shared = &self.shared;
+        let second = shared.clock.now().monotonic.0 / 1000;
+        let place = match Place::take(&shared.admission, &shared.metrics, (peer.ip(), second)) {
+            Ok(place) => place,
+            Err(limit) => {
+                tracing::warn!(%peer, limit, "connection refused at a limit");
+                return;
+            }
+        };
         let context = prepare(&stream, peer).map(|local| self.context(peer, local));
         let stop = stop.clone();
         connections.spawn(async move {
+            let _place = place;
             match context {
                 Ok(context) => Connection::new(stream, Arc::new(context)).serve(stop).await,
                 Err(error) => tracing::debug!(%peer, %error, "connection not usable"),
             }
-            shared.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-            shared.admission.leave(peer.ip());
         });
     }
 
@@ -176,4 +219,77 @@ fn prepare(stream: &TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
         },
         IpAddr::V4(_) => local,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: AdmissionLimits =
+        AdmissionLimits { open_max: 5, per_ip_max: 2, per_second_max: 3 };
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    /// Lets clients in, one after the other, each by address and second.
+    #[track_caller]
+    fn check(clients: &[(&str, u64, Result<(), &'static str>)]) -> Admission {
+        let admission = Admission::new(LIMITS);
+        for (ip, second, expected) in clients {
+            assert_eq!(admission.enter(address(ip), *second), *expected, "{ip} at {second} s");
+        }
+        admission
+    }
+
+    #[test]
+    fn one_address_has_so_many_connections_and_others_theirs() {
+        let full = Err("max.connections.per.ip");
+        let admission = check(&[
+            ("10.0.0.1", 0, Ok(())),
+            ("10.0.0.1", 1, Ok(())),
+            ("10.0.0.1", 2, full),
+            ("10.0.0.2", 2, Ok(())),
+            ("10.0.0.1", 3, full),
+        ]);
+        admission.leave(address("10.0.0.1"));
+        assert_eq!(admission.enter(address("10.0.0.1"), 4), Ok(()));
+    }
+
+    #[test]
+    fn a_second_has_so_many_new_connections() {
+        let fast = Err("max.connection.creation.rate");
+        check(&[
+            ("10.0.0.1", 7, Ok(())),
+            ("10.0.0.2", 7, Ok(())),
+            ("10.0.0.3", 7, Ok(())),
+            ("10.0.0.4", 7, fast),
+            ("127.0.0.1", 7, Ok(())),
+            ("10.0.0.4", 8, Ok(())),
+        ]);
+    }
+
+    #[test]
+    fn loopback_counts_for_the_total_only() {
+        let mut clients = vec![("127.0.0.1", 0, Ok(())); 3];
+        clients.extend([("::1", 0, Ok(())); 2]);
+        clients.push(("127.0.0.1", 0, Err("max.connections")));
+        check(&clients);
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_connection_that_panics_is_free_again() {
+        let admission = Arc::new(Admission::new(LIMITS));
+        let metrics = Arc::new(ServerMetrics::default());
+        let place = Place::take(&admission, &metrics, (address("10.0.0.1"), 0));
+        let mut connections = JoinSet::new();
+        connections.spawn(async move {
+            let _place = place;
+            panic!("as a handler might");
+        });
+        assert!(connections.join_next().await.is_some_and(|ended| ended.is_err()));
+        let state = admission.state.lock().unwrap_or_else(PoisonError::into_inner);
+        assert_eq!((state.open, state.by_ip.len()), (0, 0));
+        assert_eq!(metrics.connections.load(Ordering::Relaxed), 0);
+    }
 }

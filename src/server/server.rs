@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::budget::Budget;
 use super::context::{Endpoint, Limits};
-use super::listener::{Admission, Listener};
+use super::listener::{Admission, AdmissionLimits, Listener};
 use super::metrics::ServerMetrics;
 use crate::broker::Boot;
 use crate::clock::Clock;
@@ -26,10 +26,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<ServerMetrics>,
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) connections_max: usize,
-    pub(crate) connections_per_ip_max: usize,
-    pub(crate) connections_per_second_max: usize,
-    pub(crate) admission: Admission,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) advertised: HashMap<String, Endpoint>,
 }
@@ -163,10 +160,11 @@ fn shared(
             idle_ms: u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX),
         },
         budget: Arc::new(Budget::new(budget_bytes(config.queued_max_request_bytes))),
-        connections_max: size(config.max_connections),
-        connections_per_ip_max: size(config.max_connections_per_ip),
-        connections_per_second_max: size(config.max_connection_creation_rate),
-        admission: Admission::default(),
+        admission: Arc::new(Admission::new(AdmissionLimits {
+            open_max: size(config.max_connections),
+            per_ip_max: size(config.max_connections_per_ip),
+            per_second_max: size(config.max_connection_creation_rate),
+        })),
         nodes: vec![NodeId(config.node_id)],
         advertised,
     }
