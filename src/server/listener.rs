@@ -153,6 +153,8 @@ impl Listener {
         connections: &mut JoinSet<()>,
         stop: &watch::Receiver<bool>,
     ) {
+        // An IPv4 client of a dual-stack socket is an IPv4 client, and 127.0.0.1 is loopback.
+        let peer = canonical(peer);
         let shared = &self.shared;
         let second = shared.clock.now().monotonic.0 / 1000;
         let place = match Place::take(&shared.admission, &shared.metrics, (peer.ip(), second)) {
@@ -210,15 +212,12 @@ fn prepare(stream: &TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
             tracing::trace!("loopback keeps the system's congestion control");
         }
     }
-    let local = stream.local_addr()?;
-    Ok(match local.ip() {
-        // An IPv4 client on a dual-stack socket is told an IPv4 address.
-        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
-            Some(ip) => SocketAddr::new(IpAddr::V4(ip), local.port()),
-            None => local,
-        },
-        IpAddr::V4(_) => local,
-    })
+    stream.local_addr().map(canonical)
+}
+
+/// The address as the other side knows it: an IPv4 address that came in on an IPv6 socket as IPv4.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 #[cfg(test)]
@@ -275,6 +274,14 @@ mod tests {
         clients.extend([("::1", 0, Ok(())); 2]);
         clients.push(("127.0.0.1", 0, Err("max.connections")));
         check(&clients);
+    }
+
+    #[test]
+    fn an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client() {
+        let seen = |text: &str| canonical(SocketAddr::new(address(text), 1)).ip();
+        assert_eq!(seen("::ffff:127.0.0.1"), address("127.0.0.1"));
+        assert_eq!(seen("::1"), address("::1"));
+        assert_eq!(seen("10.0.0.1"), address("10.0.0.1"));
     }
 
     #[tokio::test]

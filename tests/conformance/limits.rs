@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use ottla::clock::Clock;
+use ottla::config::ConfigTable;
+use ottla::config::listener::Exposure;
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
@@ -49,6 +51,26 @@ fn connections_over_the_limit_are_ended_at_once() {
         late.is_answered()
     });
     assert!(clients.iter_mut().all(is_alive), "the others never noticed");
+}
+
+#[test]
+fn ipv4_clients_of_a_listener_on_all_addresses_are_known_by_their_ipv4_address() {
+    if std::net::TcpListener::bind("[::]:0").is_err() {
+        return; // A machine without IPv6 has no such listener.
+    }
+    let broker = Broker::start_with(|builder| {
+        builder.exposure(Exposure::InsecureNoAuth).with_config(|config| {
+            config.set("listeners", "PLAINTEXT://[::]:0").unwrap();
+            config.set("max.connections.per.ip", "1").unwrap();
+        })
+    });
+    let (_, port) = broker.address().rsplit_once(':').unwrap();
+    let address = format!("127.0.0.1:{port}");
+    // Loopback: limits by address do not concern it.
+    let mut clients: Vec<_> = (0..3).map(|_| Client::connect_to(&address)).collect();
+    assert!(clients.iter_mut().all(is_alive));
+    let told = clients[0].call(8, &kit::metadata_request(&[])).brokers[0].clone();
+    assert_eq!(format!("{}:{}", told.host, told.port), address);
 }
 
 #[test]
