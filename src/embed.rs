@@ -44,6 +44,9 @@ pub struct DeclaredTopic {
     pub configs: BTreeMap<String, String>,
 }
 
+/// How long background tasks may take to end before the logs are closed under them, in ms.
+const TASKS_END_MAX_MS: u64 = 4_000;
+
 /// Stands for the address of a listener where there is none, which the settings do not allow.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
@@ -187,10 +190,11 @@ impl Ottla {
     }
 
     /// Stops cleanly: requests taken so far are answered, parked ones at once; then everything is
-    /// synced and the logs are closed.
+    /// synced and the logs are closed. Who does not take its answers within some seconds is cut off.
     pub async fn stop(self) -> Result<(), StopError> {
         self.tasks.stop();
-        self.tasks.join().await;
+        // Real time: whoever stops a broker waits, whatever its own clock shows.
+        self.tasks.join(Clock::system().sleep_ms(TASKS_END_MAX_MS)).await;
         let broker = self.broker;
         let closed = tokio::task::spawn_blocking(move || broker.close()).await;
         self.flusher.close();
@@ -334,7 +338,7 @@ impl Builder {
             Err(error) => {
                 boot.set_failed();
                 tasks.stop();
-                tasks.join().await;
+                tasks.join(Clock::system().sleep_ms(TASKS_END_MAX_MS)).await;
                 flusher.close();
                 Err(error)
             }

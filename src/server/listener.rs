@@ -14,10 +14,13 @@ use super::connection::Connection;
 use super::context::{Context, Endpoint};
 use super::metrics::ServerMetrics;
 use super::server::Shared;
+use crate::clock::Clock;
 use crate::types::NodeId;
 
 /// Wait after an accept that failed (mostly: no file descriptors left), in ms.
 const ACCEPT_RETRY_MS: u64 = 50;
+/// How long clients may take to read their last answers when the broker stops, in ms.
+const LAST_ANSWERS_MAX_MS: u64 = 3_000;
 
 /// One bound listener.
 pub(crate) struct Listener {
@@ -123,7 +126,8 @@ impl Drop for Place {
 }
 
 impl Listener {
-    /// Serves until `stop` says so, then until each connection has answered what it took.
+    /// Serves until `stop` says so, then until each connection has answered what it took; one whose
+    /// client does not read its answers is cut off.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         loop {
@@ -143,7 +147,18 @@ impl Listener {
                 _ = stop.changed() => break,
             }
         }
-        while connections.join_next().await.is_some() {}
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        // Real time: whoever stops a broker waits, whatever its own clock shows.
+        let clock = Clock::system();
+        tokio::select! {
+            () = all_ended => {}
+            () = clock.sleep_ms(LAST_ANSWERS_MAX_MS) => {}
+        }
+        let left_count = connections.len();
+        if left_count > 0 {
+            tracing::warn!(left_count, "connections cut off whose clients read no answers");
+        }
+        connections.shutdown().await;
     }
 
     fn begin(

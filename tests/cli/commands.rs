@@ -72,6 +72,13 @@ impl Running {
         std::fs::read_to_string(self.files.path().join("out")).unwrap()
     }
 
+    /// Waits until it has logged a line with this text.
+    #[track_caller]
+    pub(crate) fn wait_log(&self, text: &str) {
+        let log = || std::fs::read_to_string(self.files.path().join("err")).unwrap();
+        assert!(wait_until(LIMIT, || log().contains(text)), "{}", log());
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();

@@ -1,5 +1,14 @@
 //! `ottla` alone: the broker as a process.
 
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::Duration;
+
+use ottla::clock::Clock;
+use ottla::protocol::header::request_frame;
+use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ottla::protocol::{Request, RequestHeader};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -96,6 +105,59 @@ fn ctrl_c_stops_cleanly_with_a_fetch_parked() {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "{line}");
     }
     drop(follower);
+}
+
+/// A broker on disk, and a client that has asked for more than its sockets hold and reads nothing.
+fn with_a_client_that_does_not_read(data: &Path) -> (Running, TcpStream) {
+    let data = data.display().to_string();
+    let args = ["--data-dir", &data, "--port", "0", "--http-port", "off"];
+    let server = Running::start("", &args);
+    let line = server.wait_lines(1).remove(0);
+    let bootstrap = line.split(' ').nth(4).unwrap().trim_end_matches(',').to_owned();
+    run(&bootstrap, &["topic", "create", "t", "-p", "1"]).ok();
+    let lines = format!("{}\n", "x".repeat(900_000)).repeat(12);
+    feed(&bootstrap, &["produce", "t"], lines.as_bytes()).ok();
+    let mut client = TcpStream::connect(&bootstrap).unwrap();
+    socket2::SockRef::from(&client).set_recv_buffer_size(64 << 10).unwrap();
+    let partition = FetchPartition { partition_max_bytes: i32::MAX, ..Default::default() };
+    let topic =
+        FetchTopic { topic: "t".to_owned(), partitions: vec![partition], ..Default::default() };
+    let request = FetchRequest { max_bytes: i32::MAX, topics: vec![topic], ..Default::default() };
+    let header = RequestHeader {
+        api_key: FetchRequest::KEY,
+        api_version: 12,
+        correlation_id: 1,
+        client_id: None,
+    };
+    client.write_all(&request_frame(&header, &request).unwrap()).unwrap();
+    assert_eq!(client.peek(&mut [0]).unwrap(), 1, "the answer is on its way");
+    (server, client)
+}
+
+#[test]
+fn a_client_that_does_not_read_keeps_nobody_from_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, unread) = with_a_client_that_does_not_read(folder.path());
+    let clock = Clock::system();
+    server.signal(Signal::TERM);
+    let done = server.end();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+    drop(unread);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, unread) = with_a_client_that_does_not_read(folder.path());
+    server.signal(Signal::TERM);
+    server.wait_log("stopping");
+    let clock = Clock::system();
+    server.signal(Signal::INT);
+    let error = server.end().fails(1);
+    assert!(error.contains("ended by a second signal"), "{error}");
+    assert!(clock.elapsed() < Duration::from_secs(2), "{:?}", clock.elapsed());
+    drop(unread);
 }
 
 #[test]

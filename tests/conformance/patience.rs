@@ -2,6 +2,8 @@
 //! answers that nobody reads, waits that outlast the broker. Each on a broker of the test's own,
 //! most with a clock that the test moves.
 
+use std::time::Duration;
+
 use ottla::clock::Clock;
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::fetch::FetchRequest;
@@ -158,4 +160,15 @@ fn a_connection_that_is_reset_is_given_up_with_its_parked_request() {
         client.reset();
         kit::until("it is gone", || broker.connection_count() == 1);
     }
+}
+
+#[test]
+fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
+    let broker = Broker::start_set(&[]);
+    let topic = large_topic(&mut broker.connect());
+    let unread = ask_and_never_read(&broker, &topic);
+    let clock = Clock::system();
+    broker.stop();
+    assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
+    drop(unread);
 }
