@@ -50,6 +50,8 @@ struct State<M: Machine> {
     backlog: Vec<JournalRecord>,
     waiting: HashMap<Ticket, oneshot::Sender<Answer<M::Reply>>>,
     next_ticket: u64,
+    /// Timers fire no more: what cannot be answered at once never will be.
+    is_stopped: bool,
 }
 
 /// How a machine's record is written; an error is a fault of ours.
@@ -61,7 +63,13 @@ type Answer<Reply> = Result<(Reply, Offset), ShellError>;
 impl<M: Machine> Shell<M> {
     /// A machine that has replayed its journal already.
     pub fn new(machine: M, journal: Journal, encode: Encode<M::Record>, clock: Clock) -> Self {
-        let state = State { machine, backlog: Vec::new(), waiting: HashMap::new(), next_ticket: 0 };
+        let state = State {
+            machine,
+            backlog: Vec::new(),
+            waiting: HashMap::new(),
+            next_ticket: 0,
+            is_stopped: false,
+        };
         Self { state: Mutex::new(state), journal, encode, clock, deadline_moved: Notify::new() }
     }
 
@@ -91,6 +99,9 @@ impl<M: Machine> Shell<M> {
         state.machine.handle(self.clock.now(), ticket, command, &mut effects);
         let moved = state.machine.next_deadline() != before;
         self.carry_out(&mut state, effects);
+        if state.is_stopped {
+            state.waiting.remove(&ticket); // Tells the caller, if it has no answer yet.
+        }
         drop(state);
         if moved {
             self.deadline_moved.notify_one();
@@ -142,7 +153,8 @@ impl<M: Machine> Shell<M> {
         self.journal.append(records, self.clock.now())
     }
 
-    /// Lets timers fire until `stopping`; then everyone who waits is told so.
+    /// Lets timers fire until `stopping`; then everyone who waits is told so, and everyone who would
+    /// begin to.
     pub async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         while !*stopping.borrow() {
             let deadline =
@@ -159,7 +171,9 @@ impl<M: Machine> Shell<M> {
                 _ = stopping.changed() => {}
             }
         }
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting.clear();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_stopped = true;
+        state.waiting.clear();
     }
 
     fn tick(&self) {

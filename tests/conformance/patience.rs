@@ -4,14 +4,19 @@
 
 use std::time::Duration;
 
+use ottla::Ottla;
+use ottla::broker::ShellError;
 use ottla::clock::Clock;
+use ottla::groups::{Command, JoinGroup, Protocol, Reply};
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::fetch::FetchRequest;
 use ottla::types::Timestamp;
+use uuid::Uuid;
 
 use super::batch::Batch;
 use super::broker::Broker;
 use super::client::Client;
+use super::group::subscription;
 use super::kit::{self, FETCH, PRODUCE};
 
 /// More than the sockets between a broker and a client with a small one hold.
@@ -171,4 +176,41 @@ fn a_client_that_does_not_read_does_not_hold_up_the_stop() {
     broker.stop();
     assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
     drop(unread);
+}
+
+/// A join of a new member that asks the coordinator without a connection.
+fn join() -> Command {
+    let metadata = subscription(&["t"]);
+    Command::Join(JoinGroup {
+        group_id: "group".to_owned(),
+        member_id: String::new(),
+        group_instance_id: None,
+        client_id: "embedded".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        session_timeout_ms: 60_000,
+        rebalance_timeout_ms: 60_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![Protocol { name: "range".to_owned(), metadata }],
+        requires_member_id: false,
+        supports_skip_assignment: false,
+        fresh_id: Uuid::new_v4(),
+    })
+}
+
+#[tokio::test]
+async fn a_join_that_begins_while_the_broker_stops_is_answered() {
+    let ottla = Ottla::builder().ephemeral().start().await.unwrap();
+    let groups = ottla.broker().groups();
+    assert!(matches!(groups.call(join()).await, Ok(Reply::Join(Ok(_)))));
+    // The second member waits for the first one to join again, until it is told of the stop.
+    let (waited, ()) = tokio::join!(groups.call(join()), async { ottla.tasks().stop() });
+    assert!(matches!(waited, Err(ShellError::Stopping)), "{waited:?}");
+    let clock = Clock::system();
+    tokio::select! {
+        begun = groups.call(join()) => {
+            assert!(matches!(begun, Err(ShellError::Stopping)), "{begun:?}");
+        }
+        () = clock.sleep_ms(10_000) => panic!("a join waits for a broker that has stopped"),
+    }
+    ottla.stop().await.unwrap();
 }
