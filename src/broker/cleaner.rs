@@ -18,6 +18,8 @@ use crate::types::TopicPartition;
 
 /// The least memory that keys may take, in bytes: what Kafka asks of a cleaner thread.
 const MEMORY_BYTES_MIN: i64 = 1024 * 1024;
+/// How often `log.cleaner.backoff.ms` is looked at while it lasts, in ms.
+const LOOK_MS: u64 = 1_000;
 /// How far the cleaner may be ahead of its budget before it sleeps, in ms.
 const AHEAD_MS_MAX: u64 = 100;
 
@@ -80,7 +82,7 @@ impl Broker {
         self.tasks.spawn("log cleaner", async move {
             while !*stopping.borrow() {
                 tokio::select! {
-                    () = broker.clock.sleep_ms(broker.cleaner_settings().backoff_ms) => {}
+                    () = broker.pause_cleaner() => {}
                     _ = stopping.changed() => break,
                 }
                 let (broker, seen) = (Arc::clone(&broker), stopping.clone());
@@ -91,6 +93,19 @@ impl Broker {
                 }
             }
         });
+    }
+
+    /// Returns once the backoff is over, which may change meanwhile. Cancel-safe.
+    async fn pause_cleaner(&self) {
+        let since = self.clock.now().monotonic;
+        loop {
+            let end = since.plus_ms(self.cleaner_settings().backoff_ms);
+            let now = self.clock.now().monotonic;
+            if end <= now {
+                return;
+            }
+            self.clock.sleep_until(end.min(now.plus_ms(LOOK_MS))).await;
+        }
     }
 
     fn cleaner_settings(&self) -> Settings {

@@ -83,6 +83,11 @@ impl Broker {
         self.own.as_ref().and_then(|own| own.ottla.as_ref()).unwrap()
     }
 
+    /// The broker behind the sockets of one of this process.
+    pub fn broker(&self) -> &ottla::broker::Broker {
+        self.ottla().broker()
+    }
+
     /// Bytes that it has read from all its connections.
     pub fn received_bytes(&self) -> u64 {
         self.ottla().metrics().received_bytes.load(Ordering::SeqCst)

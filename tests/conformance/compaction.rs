@@ -125,21 +125,26 @@ impl Topic {
     }
 
     fn alter(&mut self, name: &str, value: &str) {
-        let config = AlterableConfig {
-            name: name.to_owned(),
-            config_operation: 0,
-            value: Some(value.to_owned()),
-        };
-        let resource = AlterConfigsResource {
-            resource_type: 2,
-            resource_name: self.name.clone(),
-            configs: vec![config],
-        };
-        let request =
-            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
-        let response = self.client.call(1, &request);
-        assert_eq!(response.responses[0].error_code, ErrorCode::None, "{response:?}");
+        alter(&mut self.client, (2, &self.name), (name, value));
     }
+}
+
+/// Sets a config of a topic (2) or broker (4).
+fn alter(client: &mut Client, (kind, resource): (i8, &str), (name, value): (&str, &str)) {
+    let config = AlterableConfig {
+        name: name.to_owned(),
+        config_operation: 0,
+        value: Some(value.to_owned()),
+    };
+    let resource = AlterConfigsResource {
+        resource_type: kind,
+        resource_name: resource.to_owned(),
+        configs: vec![config],
+    };
+    let request =
+        IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let response = client.call(1, &request);
+    assert_eq!(response.responses[0].error_code, ErrorCode::None, "{response:?}");
 }
 
 fn rows(batch: &Stored) -> Vec<String> {
@@ -299,6 +304,49 @@ fn young_records_are_safe() {
     topic.until("1:a=2 2:a=3 3:a=4");
 }
 
+#[test]
+fn a_damaged_partition_is_left_alone_and_the_others_have_their_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = on_disk(folder.path(), "86400000");
+    let [mut broken, mut sound] = [(); 2].map(|()| Topic::new(&broker, &[]));
+    for topic in [&mut broken, &mut sound] {
+        for value in ["1", "2", "3"] {
+            topic.put(&[("a", Some(value))]);
+        }
+        topic.roll();
+    }
+    let segment = folder.path().join(format!("{}-0/00000000000000000001.log", broken.name));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    // A new pause begins at once, though the old one would have lasted a day.
+    alter(&mut sound.client, (4, "1"), ("log.cleaner.backoff.ms", "20"));
+    sound.until("2:a=3");
+    kit::until("the damage is noticed", || broker.broker().cleaner().damaged_count() == 1);
+    // What is sound of it is served, and it takes more.
+    let data = kit::fetch(&mut broken.client, &broken.name, 0, 2);
+    assert_eq!(rows(&Stored::all(&kit::record_bytes(&data))[0]), ["2:a=3"]);
+    assert_eq!(broken.roll(), 4);
+}
+
+#[test]
+fn a_broker_stops_at_once_though_its_cleaner_has_to_wait() {
+    let slow = [("log.cleaner.io.max.bytes.per.second", "1"), ("log.cleaner.backoff.ms", "20")];
+    let broker = Broker::start_set(&slow);
+    let mut topic = Topic::new(&broker, &[]);
+    for value in ["1", "2", "3"] {
+        topic.put(&[("a", Some(value))]);
+    }
+    topic.roll();
+    let read = || broker.broker().cleaner().read_bytes.load(std::sync::atomic::Ordering::Relaxed);
+    kit::until("it has read more than it may", || read() > 60);
+    assert_eq!(topic.told(), "0:a=1 1:a=2 2:a=3");
+    let clock = ottla::clock::Clock::system();
+    drop(topic);
+    broker.stop();
+    assert!(clock.elapsed() < std::time::Duration::from_secs(20));
+}
+
 /// A broker on a folder.
 fn on_disk(folder: &std::path::Path, backoff_ms: &str) -> Broker {
     Broker::start_with(|builder| {
@@ -338,7 +386,7 @@ fn journal_bytes(folder: &std::path::Path) -> u64 {
     let entries = std::fs::read_dir(folder.join("__consumer_offsets-0")).unwrap();
     let logs =
         entries.map(Result::unwrap).filter(|it| it.path().extension() == Some("log".as_ref()));
-    logs.map(|it| it.metadata().unwrap().len()).sum()
+    logs.filter_map(|it| it.metadata().ok()).map(|it| it.len()).sum() // Some go meanwhile.
 }
 
 /// Commits `offset` for each of a hundred partitions, with much to say about it.
