@@ -187,7 +187,8 @@ impl Broker {
                 end.is_some()
             }
             Err(error) => {
-                if !throttle.is_stopping() {
+                // One that is closed meanwhile has been deleted.
+                if !throttle.is_stopping() && !partition.is_offline() {
                     self.failed(partition, &error);
                 }
                 false

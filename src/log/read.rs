@@ -112,7 +112,11 @@ impl LogReader {
                 break;
             }
             match find(segment, wanted) {
-                Ok(Some(range)) if range.base_offset > from && !self.shared.has_gaps() => {
+                // Compaction leaves gaps within segments, never between them.
+                Ok(Some(range))
+                    if range.base_offset > from
+                        && (!self.shared.has_gaps() || segment.base > from) =>
+                {
                     return Err(self.missing(from).into());
                 }
                 Ok(Some(range)) => return Ok(Some(range).filter(|range| range.len > 0)),

@@ -206,10 +206,8 @@ impl<'a> Scan<'a> {
         segment: &Segment,
         expected: &mut Offset,
     ) -> Result<Option<(u64, String)>, LogError> {
-        // Compaction leaves the last frame of a segment, so only what others have compacted may skip
-        // offsets between segments; behind the mark it would be the hole of a write that was lost.
-        let may_skip = self.factory.has_gaps() && segment.base <= self.checkpoint.durable_up_to;
-        if segment.base < *expected || (segment.base > *expected && !may_skip) {
+        // Compaction leaves gaps within segments, never between them.
+        if segment.base != *expected {
             return Ok(Some((0, format!("does not begin at {expected}"))));
         }
         let mut index = Index::new(segment.base, segment.seen());

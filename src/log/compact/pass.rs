@@ -107,7 +107,9 @@ impl Compaction {
         let (from, end) = (self.plan.cleanable.from, self.plan.cleanable.end);
         let mut transactions = self.transactions.clone();
         let first = segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
-        for segment in segments.iter().skip(first).take_while(|segment| segment.base < end) {
+        let dirty = segments.iter().skip(first).take_while(|segment| segment.base < end);
+        for (index, segment) in dirty.enumerate() {
+            let next = segments.get(first + index + 1).map_or(end, |next| next.base);
             let mut source = Source::new(segment).map_err(ReadError::from)?;
             while let Some(batch) = source.next(pace)? {
                 let header = *batch.header();
@@ -121,9 +123,8 @@ impl Compaction {
                 }
                 self.end = header.next_offset();
             }
+            source.check_next(next)?;
         }
-        // What the last batch does not reach was compacted away before.
-        self.end = self.end.max(end);
         Ok(())
     }
 
@@ -169,6 +170,9 @@ impl Compaction {
                     Stays::Changed(thin) => target.push(&thin, pace)?,
                     Stays::Gone => {}
                 }
+            }
+            if let Some(next) = sources.get(index + 1) {
+                source.check_next(next.base)?;
             }
         }
         target.flush(pace)?;

@@ -63,6 +63,17 @@ impl<'a> Source<'a> {
         Ok(Some(batch))
     }
 
+    /// Whether `next` begins where this segment ends, all of which has been given.
+    ///
+    /// # Errors
+    /// `Read`: between the two something is missing.
+    pub(super) fn check_next(&self, next: Offset) -> Result<(), CompactError> {
+        if self.expected == next {
+            return Ok(());
+        }
+        Err(self.bad(&format_args!("the next segment begins at {next}")))
+    }
+
     /// Whether the batch given last was the last one.
     pub(super) fn is_at_end(&self) -> bool {
         self.position >= self.end

@@ -204,7 +204,10 @@ impl Life {
 }
 
 fn lives(count: u32) -> ProptestConfig {
-    ProptestConfig { cases: count, failure_persistence: None, ..ProptestConfig::default() }
+    let default = ProptestConfig::default();
+    let asked = std::env::var_os("PROPTEST_CASES").is_some(); // The long form.
+    let cases = if asked { default.cases } else { count };
+    ProptestConfig { cases, failure_persistence: None, ..default }
 }
 
 proptest! {

@@ -332,6 +332,29 @@ fn compacted_and_deleted_both() {
 }
 
 #[test]
+fn a_missing_segment_is_no_gap() {
+    let disk = disk();
+    let mut table = Table::on(Arc::new(disk.clone()), dir());
+    table.put(&[("a", "1")]);
+    table.put(&[("a", "2")]);
+    table.roll();
+    table.compact();
+    for key in ["b", "c", "d"] {
+        table.put(&[(key, "1")]);
+    }
+    table.roll();
+    sync(&mut table.log);
+    disk.remove_file(&dir().join(layout::segment_file(Offset(4)))).unwrap();
+    table.open(Checkpoint { durable_up_to: Offset(7), ..Checkpoint::default() }).unwrap();
+    let reader = table.log.reader();
+    assert!(reader.read(Offset(3), Offset(7), 1, true).is_ok());
+    let read = reader.read(Offset(4), Offset(7), 1, true);
+    assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+    let error = table.try_compact().unwrap_err();
+    assert!(matches!(error, CompactError::Read(ReadError::Damaged(_))), "{error}");
+}
+
+#[test]
 fn a_damaged_segment_stops_the_run_and_nothing_changes() {
     let disk = disk();
     let mut table = Table::on(Arc::new(disk.clone()), dir());
