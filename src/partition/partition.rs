@@ -1,7 +1,7 @@
 //! The partition itself: checks a produced batch, appends it, and moves the watermarks.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -177,6 +177,8 @@ pub struct Partition {
     queued: AtomicBool,
     offline: AtomicBool,
     waiters: Waiters,
+    /// Told when a sync has ended.
+    sync_ended: Condvar,
 }
 
 #[derive(Debug)]
@@ -186,6 +188,8 @@ pub(super) struct Writer {
     pub(super) producers: Producers,
     /// Why nothing is written any more.
     broken: Option<String>,
+    /// Whether a sync is under way.
+    syncing: bool,
 }
 
 /// Names a partition when it is opened.
@@ -216,7 +220,7 @@ impl Partition {
         let mut producers = Producers::new(context.producer_ids_max);
         producers::rebuild(&mut producers, &reader, log.start_offset())?;
         let ends = (log.start_offset(), log.end_offset(), log.synced_end());
-        let writer = Writer { log: Some(log), producers, broken: None };
+        let writer = Writer { log: Some(log), producers, broken: None, syncing: false };
         Ok(Self::assemble(name, config, context, writer, Some(reader), ends))
     }
 
@@ -228,7 +232,7 @@ impl Partition {
         reason: String,
     ) -> Arc<Self> {
         let producers = Producers::new(context.producer_ids_max);
-        let writer = Writer { log: None, producers, broken: Some(reason) };
+        let writer = Writer { log: None, producers, broken: Some(reason), syncing: false };
         let ends = (Offset(0), Offset(0), Offset(0));
         Self::assemble(name, config, context, writer, None, ends)
     }
@@ -260,6 +264,7 @@ impl Partition {
             durable_end: AtomicI64::new(durable.0),
             queued: AtomicBool::new(false),
             waiters: Waiters::default(),
+            sync_ended: Condvar::new(),
         })
     }
 
@@ -296,7 +301,7 @@ impl Partition {
         log_append_time: bool,
     ) -> Result<Appended, AppendError> {
         let mut guard = self.lock();
-        let Writer { log, producers, broken } = &mut *guard;
+        let Writer { log, producers, broken, .. } = &mut *guard;
         let log = usable(log, broken)?;
         let start = log.start_offset();
         if let Checked::Duplicate { base_offset, timestamp } = producers.check(batch.header())? {
@@ -346,14 +351,18 @@ impl Partition {
     /// The files to sync for everything appended up to now; `None` where there is nothing.
     pub(super) fn begin_sync(&self) -> Option<Unsynced> {
         self.queued.store(false, Ordering::Release);
-        let unsynced = self.lock().log.as_ref()?.unsynced().ok()?;
-        (!unsynced.is_empty()).then_some(unsynced)
+        let mut writer = self.lock();
+        let unsynced = writer.log.as_ref()?.unsynced().ok()?;
+        writer.syncing = !unsynced.is_empty();
+        writer.syncing.then_some(unsynced)
     }
 
     /// Takes in how a sync went: on success what it covered is durable and visible, on failure the
     /// partition is offline until restart, for the pages may be lost and a second sync would lie.
     pub(super) fn end_sync(&self, unsynced: &Unsynced, result: std::io::Result<()>) {
         let mut writer = self.lock();
+        writer.syncing = false;
+        self.sync_ended.notify_all();
         match result {
             Ok(()) => {
                 if let Some(log) = &mut writer.log {
@@ -550,6 +559,10 @@ impl Partition {
     /// on disk.
     pub fn close(&self) -> Result<Offset, AppendError> {
         let mut writer = self.lock();
+        while writer.syncing {
+            // Two at a time would write the same files; and should that one fail, this must not.
+            writer = self.sync_ended.wait(writer).unwrap_or_else(PoisonError::into_inner);
+        }
         if let Some(reason) = &writer.broken {
             return Err(AppendError::Storage(reason.clone()));
         }
