@@ -394,6 +394,7 @@ impl Builder {
         let opened = tokio::task::spawn_blocking(move || Broker::open(options)).await;
         let broker = opened.map_err(|error| StartError::Internal(error.to_string()))??;
         broker.start_tasks();
+        broker.recovered().await;
         let forgotten = broker.forget_lost_topics().await;
         forgotten.map_err(|error| StartError::Internal(error.to_string()))?;
         for topic in self.topics {

@@ -149,6 +149,16 @@ impl Broker {
         Ok(())
     }
 
+    /// Returns once all that recovery has kept is on disk, and so visible; a partition whose sync
+    /// fails is offline by then. Before, end offsets may lie below what was acknowledged.
+    pub async fn recovered(&self) {
+        let topics = self.registry.topics();
+        for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+            // The error is that it is offline, which has been told.
+            drop(partition.visible(partition.watermarks().log_end).await);
+        }
+    }
+
     /// Opens one partition's log; a damaged one, or one whose folder cannot be had, stands offline.
     pub(super) fn open_partition(
         &self,
