@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test that takes it in uses a part of it")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -47,19 +47,48 @@ impl Address {
 /// What every client of a test has.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    pub(crate) topic: &'static str,
+    pub(crate) topic: String,
     pub(crate) address: Address,
     pub(crate) stop: Arc<AtomicBool>,
     pub(crate) recorder: Recorder,
+    /// Odd from the moment a power cut begins until the process that went on after it is gone.
+    cuts: Arc<AtomicU64>,
+}
+
+/// How a producer sends, and what it is promised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) kind: Producer,
+    pub(crate) acks: i16,
+    pub(crate) promise: Promise,
 }
 
 impl Load {
-    pub(crate) fn new(topic: &'static str) -> Self {
-        let (address, stop, recorder) = Default::default();
-        Self { topic, address, stop, recorder }
+    pub(crate) fn new(topic: &str) -> Self {
+        let (address, stop, recorder, cuts) = Default::default();
+        Self { topic: topic.to_owned(), address, stop, recorder, cuts }
     }
 
-    fn is_over(&self) -> bool {
+    /// A power cut begins: what is answered from now on counts for nothing.
+    pub(crate) fn cut_begins(&self) {
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Nobody answers any more who has lived through the cut.
+    pub(crate) fn cut_is_over(&self) {
+        self.cuts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn era(&self) -> u64 {
+        self.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Whether an answer to what was begun in `era` came before any cut.
+    pub(crate) fn counts(&self, era: u64) -> bool {
+        era.is_multiple_of(2) && self.era() == era
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
@@ -71,7 +100,7 @@ impl Load {
     /// Puts a full read of the first partitions down.
     pub(crate) fn final_read(&self, wire: &mut Wire, partitions: i32) {
         for partition in 0..partitions {
-            let read = super::wire::final_read(wire, self.topic, partition).unwrap();
+            let read = super::wire::final_read(wire, &self.topic, partition).unwrap();
             self.recorder.note(Event::FinalRead(read));
         }
     }
@@ -79,7 +108,12 @@ impl Load {
     /// Sends rising values to one partition, one at a time. An idempotent one sends a value again
     /// until it is acknowledged; another one leaves a value whose answer was lost behind.
     pub(crate) fn produce(&self, partition: i32, kind: Producer) -> JoinHandle<()> {
-        let load = self.clone();
+        self.produce_with(partition, Sending { kind, acks: -1, promise: Promise::Kept })
+    }
+
+    /// As [`Load::produce`]; idempotent producers only with acks=all.
+    pub(crate) fn produce_with(&self, partition: i32, sending: Sending) -> JoinHandle<()> {
+        let (load, Sending { kind, acks, promise }) = (self.clone(), sending);
         let producer = partition.unsigned_abs();
         load.recorder.note(Event::Producer { producer, kind });
         spawn(move || {
@@ -89,22 +123,41 @@ impl Load {
                 if load.is_over() {
                     return;
                 }
-                let sequence = id.map(|id| (id, i32::try_from(value).unwrap()));
-                let mut answer = wire.produce(load.topic, partition, value, sequence);
-                while id.is_some() && answer.is_err() {
-                    // The same batch again: it must not be stored twice.
-                    wire = load.address.connect();
-                    answer = wire.produce(load.topic, partition, value, sequence);
-                }
-                if answer.is_err() {
-                    wire = load.address.connect();
-                }
+                let answer = match id {
+                    // The same batch again, until it is acknowledged: it must not be stored twice.
+                    Some(id) => loop {
+                        let sequence = Some((id, i32::try_from(value).unwrap()));
+                        let sent = load.ask(&mut wire, |wire| {
+                            wire.produce(&load.topic, partition, value, sequence)
+                        });
+                        if sent.is_some() {
+                            break sent;
+                        }
+                    },
+                    None => load.ask(&mut wire, |wire| {
+                        wire.produce_all(&load.topic, partition, acks, &[value])
+                    }),
+                };
                 let outcome = answer.map_or(Outcome::Info, Outcome::Ok);
-                let promise = Promise::Kept;
                 let send = Send { producer, partition, value, promise, outcome, txn: None };
                 load.recorder.note(Event::Send(send));
             }
         })
+    }
+
+    /// Asks the broker; `None` if it did not answer, refused, or answered too late to count. After an
+    /// error there is a new connection.
+    pub(crate) fn ask<T>(
+        &self,
+        wire: &mut Wire,
+        question: impl FnOnce(&mut Wire) -> std::io::Result<T>,
+    ) -> Option<T> {
+        let era = self.era();
+        let answer = question(wire);
+        if answer.is_err() {
+            *wire = self.address.connect();
+        }
+        answer.ok().filter(|_| self.counts(era))
     }
 
     fn producer_id(&self, wire: &mut Wire) -> i64 {
@@ -126,24 +179,27 @@ impl Load {
             let mut wire = load.address.connect();
             let mut next = 0;
             while !load.is_over() {
-                let mut found = Vec::new();
+                let (mut found, mut at, era) = (Vec::new(), next, load.era());
                 let read = (FETCH_WAIT_MS, &mut found);
-                let mut at = next;
-                if wire.read_some(load.topic, partition, &mut at, read).is_err() {
+                if wire.read_some(&load.topic, partition, &mut at, read).is_err() {
                     wire = load.address.connect();
-                    if let Ok(offset) = wire.committed(&group, load.topic, partition) {
+                    let kept =
+                        load.ask(&mut wire, |wire| wire.committed(&group, &load.topic, partition));
+                    if let Some(offset) = kept {
                         load.recorder.note(Event::Committed { group: consumer, partition, offset });
                     }
                     continue;
                 }
-                if found.is_empty() {
+                if found.is_empty() || !load.counts(era) {
                     continue;
                 }
                 next = at;
                 let isolation = Isolation::Committed;
                 let records = seen(partition, &found);
                 load.recorder.note(Event::Poll(Poll { consumer, isolation, records, txn: None }));
-                if wire.commit(&group, load.topic, partition, next).is_ok() {
+                let committed =
+                    load.ask(&mut wire, |wire| wire.commit(&group, &load.topic, partition, next));
+                if committed.is_some() {
                     load.recorder.note(Event::Commit { group: consumer, partition, offset: next });
                 }
             }
