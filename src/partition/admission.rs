@@ -1,7 +1,8 @@
 //! The rules for records that a producer sends: walks them once, outside the partition's lock, and
 //! gives back the batch as it is to be stored.
 
-use super::partition::{AppendError, PartitionConfig, RecordError};
+use super::error::{AppendError, RecordError};
+use super::partition::PartitionConfig;
 use crate::records::{Codec, Record, RecordSummary, ValidBatch};
 use crate::types::Timestamp;
 

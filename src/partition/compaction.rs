@@ -1,7 +1,8 @@
 //! Compaction of one partition: whether it is due, and one run. The pass over the log needs no lock;
 //! each segment that comes of it is swapped in under the append lock.
 
-use super::partition::{AppendError, Partition};
+use super::error::AppendError;
+use super::partition::Partition;
 use crate::log::{Cleanable, CompactError, Pace, Plan, Swap};
 use crate::types::{Offset, Timestamp};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::partition::{AppendError, Partition};
+use super::error::AppendError;
+use super::partition::Partition;
 use crate::log::ReadError;
 use crate::records::{BatchBuilder, BatchError, NewRecord};
 use crate::types::{Now, Offset};

@@ -7,6 +7,7 @@
 
 mod admission;
 mod compaction;
+mod error;
 mod flusher;
 mod journal;
 #[expect(clippy::module_inception, reason = "the room is named after its main object")]
@@ -17,11 +18,11 @@ mod space;
 mod waiters;
 
 pub use compaction::{Compacted, CompactionError};
+pub use error::{AppendError, ReadError, RecordError};
 pub use flusher::{Flusher, Rounds};
 pub use journal::{Journal, JournalError, JournalRecord};
 pub use partition::{
-    AppendError, Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName,
-    ReadError, RecordError, Watermarks,
+    Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName, Watermarks,
 };
 pub use producers::{Checked, ProducerError, Producers};
 pub use registry::{Registry, Topic};

@@ -6,13 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use super::producers::{Checked, ProducerError, Producers};
+use super::error::{AppendError, ReadError};
+use super::producers::{Checked, Producers};
 use super::space::Space;
 use super::waiters::{Waiters, Wake};
 use super::{Flusher, admission, producers};
 use crate::config::value::Durability;
 use crate::log::{CompactionConfig, Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
-use crate::records::{BatchError, BuildError, Compression, ValidBatch};
+use crate::records::{Compression, ValidBatch};
 use crate::types::{LeaderEpoch, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId};
 
 /// The settings of a topic as a partition needs them.
@@ -62,57 +63,6 @@ pub struct Appended {
     pub log_start_offset: Offset,
 }
 
-/// A record that a rule refuses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordError {
-    /// Its index in the batch.
-    pub index: i32,
-    /// Why.
-    pub message: String,
-}
-
-/// Why a produced batch is not stored. Nothing of it is.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// Its bytes are not one sound batch.
-    #[error(transparent)]
-    Batch(#[from] BatchError),
-    /// Kafka's MESSAGE_TOO_LARGE.
-    #[error("batch of {size} bytes, the topic takes {max} (max.message.bytes)")]
-    TooLarge {
-        /// Its size in bytes.
-        size: u64,
-        /// The topic's limit in bytes.
-        max: u64,
-    },
-    /// Kafka's RECORD_LIST_TOO_LARGE.
-    #[error("batch of {size} bytes, a segment holds {max} (segment.bytes)")]
-    LargerThanSegment {
-        /// Its size in bytes.
-        size: u64,
-        /// The segment size in bytes.
-        max: u64,
-    },
-    /// Kafka's INVALID_TIMESTAMP: some record's time is too far from now.
-    #[error("{} records have a timestamp out of bounds", .0.len())]
-    InvalidTimestamp(Vec<RecordError>),
-    /// Kafka's INVALID_RECORD: a record without key in a compacted topic.
-    #[error("{} records have no key, which a compacted topic needs", .0.len())]
-    InvalidRecord(Vec<RecordError>),
-    /// The broker's own records do not fit into one batch.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    /// The producer's epoch or sequence does not fit.
-    #[error(transparent)]
-    Producer(#[from] ProducerError),
-    /// Kafka's KAFKA_STORAGE_ERROR.
-    #[error("the partition is offline: {0}")]
-    Storage(String),
-    /// Kafka's KAFKA_STORAGE_ERROR, until there is room again.
-    #[error("the disk is full, or less than min.free.bytes is left: delete topics or records")]
-    DiskFull,
-}
-
 /// Which records a read may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -133,24 +83,6 @@ pub struct Watermarks {
     pub high_watermark: Offset,
     /// Next offset to be written.
     pub log_end: Offset,
-}
-
-/// Why a partition cannot be read at an offset.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Kafka's OFFSET_OUT_OF_RANGE.
-    #[error("offset {asked} is outside {start} to {end}")]
-    OutOfRange {
-        /// What was asked for.
-        asked: Offset,
-        /// First readable offset.
-        start: Offset,
-        /// Next offset to be written.
-        end: Offset,
-    },
-    /// Kafka's KAFKA_STORAGE_ERROR.
-    #[error("the partition is offline: {0}")]
-    Storage(String),
 }
 
 /// One partition of one topic, led by this node.
