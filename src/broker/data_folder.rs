@@ -42,6 +42,12 @@ pub enum DataFolderError {
         /// The system's answer.
         source: io::Error,
     },
+    /// Nothing of ours is there.
+    #[error("{} is no data folder of ottla: it has no {META}", path.display())]
+    NotThere {
+        /// The folder.
+        path: PathBuf,
+    },
     /// Written by a newer ottla.
     #[error(
         "{} is in format {found}, this version reads up to {FORMAT}: use the newer ottla that wrote it",
@@ -109,7 +115,7 @@ impl DataFolder {
         let meta = path.join(META);
         let cluster_id = if fs.exists(&meta) {
             let bytes = fs.read(&meta, META_BYTES_MAX).map_err(fault("read", &meta))?;
-            read_meta(&path, &meta, &bytes, node_id)?
+            read_meta(&path, &meta, &bytes, Some(node_id))?
         } else {
             refuse_foreign(&*fs, &path)?;
             let cluster_id = TopicId(ids.uuid()).to_string();
@@ -119,14 +125,7 @@ impl DataFolder {
             fs.atomic_write(&meta, text.as_bytes()).map_err(fault("write", &meta))?;
             cluster_id
         };
-        let file = path.join(CHECKPOINT);
-        let checkpoints = if fs.exists(&file) {
-            let bytes = fs.read(&file, CHECKPOINT_BYTES_MAX).map_err(fault("read", &file))?;
-            // One that is damaged only costs a scan: every log finds its own end again.
-            read_checkpoints(&bytes).unwrap_or_default()
-        } else {
-            HashMap::new()
-        };
+        let checkpoints = stored_checkpoints(&*fs, &path)?;
         Ok(Self { fs, path, cluster_id, checkpoints })
     }
 
@@ -136,6 +135,23 @@ impl DataFolder {
             Some((id, checkpoint)) if *id == topic_id => *checkpoint,
             Some(_) | None => Checkpoint::default(),
         }
+    }
+
+    /// Opens a folder that is there, of whichever node, and writes nothing.
+    pub(super) fn look(fs: Arc<dyn Fs>, path: PathBuf) -> Result<Self, DataFolderError> {
+        let meta = path.join(META);
+        if !fs.exists(&meta) {
+            return Err(DataFolderError::NotThere { path });
+        }
+        let bytes = fs.read(&meta, META_BYTES_MAX).map_err(fault("read", &meta))?;
+        let cluster_id = read_meta(&path, &meta, &bytes, None)?;
+        let checkpoints = stored_checkpoints(&*fs, &path)?;
+        Ok(Self { fs, path, cluster_id, checkpoints })
+    }
+
+    /// What the last run knew of all logs, by folder.
+    pub(super) fn checkpoints_mut(&mut self) -> &mut HashMap<String, (TopicId, Checkpoint)> {
+        &mut self.checkpoints
     }
 
     /// Puts down how far each log is synced; durable on return.
@@ -200,11 +216,24 @@ fn refuse_foreign(fs: &dyn Fs, path: &Path) -> Result<(), DataFolderError> {
     }
 }
 
+fn stored_checkpoints(
+    fs: &dyn Fs,
+    folder: &Path,
+) -> Result<HashMap<String, (TopicId, Checkpoint)>, DataFolderError> {
+    let file = folder.join(CHECKPOINT);
+    if !fs.exists(&file) {
+        return Ok(HashMap::new());
+    }
+    let bytes = fs.read(&file, CHECKPOINT_BYTES_MAX).map_err(fault("read", &file))?;
+    // One that is damaged only costs a scan: every log finds its own end again.
+    Ok(read_checkpoints(&bytes).unwrap_or_default())
+}
+
 fn read_meta(
     folder: &Path,
     file: &Path,
     bytes: &[u8],
-    node_id: NodeId,
+    node_id: Option<NodeId>,
 ) -> Result<String, DataFolderError> {
     let not_ours = |reason: &str| DataFolderError::NotOurs {
         path: file.to_owned(),
@@ -226,9 +255,9 @@ fn read_meta(
     }
     let node = values.get("node.id").and_then(|node| node.parse().ok());
     let node = NodeId(node.ok_or_else(|| not_ours("it has no node.id"))?);
-    if node != node_id {
+    if let Some(asked) = node_id.filter(|asked| *asked != node) {
         let path = folder.to_owned();
-        return Err(DataFolderError::OtherNode { path, found: node, asked: node_id });
+        return Err(DataFolderError::OtherNode { path, found: node, asked });
     }
     let cluster_id = values.get("cluster.id").ok_or_else(|| not_ours("it has no cluster.id"))?;
     Ok((*cluster_id).to_owned())

@@ -294,9 +294,12 @@ impl Logs<'_> {
         };
         let (fs, dir) = (Arc::clone(&self.folder.fs), self.folder.path.join(&dir_name));
         let opened = Log::open(fs, dir, config.log, checkpoint, self.clock.now().wall);
+        let refused = |error: &dyn std::fmt::Display| {
+            format!("{error}; `ottla log repair {dir_name}` decides what is kept")
+        };
         let (log, recovery) = match opened {
             Ok(opened) => opened,
-            Err(error) => return self.offline(name, config, error.to_string()),
+            Err(error) => return self.offline(name, config, refused(&error)),
         };
         if let Some(from) = recovery.truncated_from {
             let bytes = recovery.truncated_bytes;
@@ -304,7 +307,7 @@ impl Logs<'_> {
         }
         match Partition::open(name.clone(), log, config.clone(), self.context.clone()) {
             Ok(partition) => partition,
-            Err(error) => self.offline(name, config, error.to_string()),
+            Err(error) => self.offline(name, config, refused(&error)),
         }
     }
 

@@ -138,6 +138,11 @@ impl Broker {
         let catalog = (METADATA_ID, self.catalog_journal.partition());
         let logs = partitions.chain([catalog]).map(|(topic_id, partition)| {
             let folder = crate::log::layout::partition_folder(&partition.topic, partition.index);
+            if partition.reader().is_err() {
+                // Never opened: what was known of it before must still be asked of it.
+                let known = self.folder.checkpoint(&folder, topic_id);
+                return (folder, topic_id, known.log_start, known.durable_up_to);
+            }
             (folder, topic_id, partition.watermarks().log_start, partition.durable_end())
         });
         self.folder.write_checkpoints(clean, logs)

@@ -166,7 +166,7 @@ pub(crate) fn as_json(partition: &NamedPartition, record: &OwnedRecord) -> Value
     Value::Object(object)
 }
 
-fn put_json(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
+pub(super) fn put_json(object: &mut Map<String, Value>, name: &str, bytes: Option<&[u8]>) {
     match bytes.map(std::str::from_utf8) {
         None => object.insert(name.to_owned(), Value::Null),
         Some(Ok(text)) => object.insert(name.to_owned(), json!(text)),

@@ -12,6 +12,7 @@ mod duration;
 mod ended;
 mod format;
 mod group;
+mod log;
 mod output;
 mod ping;
 mod produce;
@@ -54,6 +55,8 @@ enum Command {
     Consume(Box<consume::Consume>),
     /// Show, reset and delete consumer groups
     Group(group::Group),
+    /// Look into the data folder of a broker that does not run, and repair it
+    Log(log::Log),
     Ping(ping::Ping),
     Check(check::Check),
     /// Show the settings and their manual
@@ -72,6 +75,7 @@ pub fn run() -> ExitCode {
         Some(Command::Produce(produce)) => wait(produce.run(&mut out)),
         Some(Command::Consume(consume)) => wait(consume.run(&mut out)),
         Some(Command::Group(group)) => wait(group.run(&mut out)),
+        Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),
         Some(Command::Check(check)) => check.run(&mut out),
         Some(Command::Config(config)) => config.run(&mut out),

@@ -43,6 +43,29 @@ pub(crate) struct Settings {
     insecure_no_auth: bool,
 }
 
+/// Where a data folder is, for commands that look at one.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct DataDir {
+    /// The data folder; by default that of `ottla serve` with the same settings
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<String>,
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl DataDir {
+    /// The folder.
+    ///
+    /// # Errors
+    /// As for [`Settings::load`].
+    pub(crate) fn path(&self) -> Result<PathBuf, Ended> {
+        let (config, data_dir) = (self.config.clone(), self.data_dir.clone());
+        let loaded = Settings { config, data_dir, ..Settings::default() }.load()?;
+        Ok(PathBuf::from(loaded.broker.data_dir()))
+    }
+}
+
 impl Settings {
     /// Puts file, environment and flags together.
     ///

@@ -46,6 +46,28 @@ fn read(text: &str) -> Option<Timestamp> {
     Some(Timestamp(ms))
 }
 
+/// As people write it: `2026-11-21T08:30:00.250Z`.
+pub(crate) fn show(time: Timestamp) -> String {
+    let (days, ms) = (time.0.div_euclid(DAY_MS), time.0.rem_euclid(DAY_MS));
+    let (year, month, day) = date_of(days);
+    let (seconds, thousandths) = (ms / 1_000, ms % 1_000);
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{thousandths:03}Z")
+}
+
+/// The date so many days after 1970-01-01, see [`days_before`].
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let mut year = 1970 + days.div_euclid(366);
+    while days_before(year + 1, 1, 1) <= days {
+        year += 1;
+    }
+    let mut month = 1;
+    while month < 12 && days_before(year, month + 1, 1) <= days {
+        month += 1;
+    }
+    (year, month, days - days_before(year, month, 1) + 1)
+}
+
 /// Exactly `N` numbers, digits only.
 fn numbers<const N: usize>(text: &str, between: char) -> Option<[i64; N]> {
     let number = |part: &str| {
@@ -110,5 +132,14 @@ mod tests {
         for text in ["yesterday", "2023-02-29", "2023-13-01", "2023-11-14T24:00", "10", "1-2-3-4"] {
             assert!(parse_since(text, now).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for ms in [0, 1, 951_782_400_000, 1_709_251_199_999, 1_700_000_000_000, 4_102_444_799_999] {
+            let text = show(Timestamp(ms));
+            assert_eq!(read(&text), Some(Timestamp(ms)), "{text}");
+        }
+        assert_eq!(show(Timestamp(1_709_164_800_000)), "2024-02-29T00:00:00.000Z");
     }
 }

@@ -118,6 +118,19 @@ impl Index {
         })
     }
 
+    /// Whether all that this index says is so in one that has every batch of the segment.
+    pub(crate) fn agrees(&self, every: &Self) -> bool {
+        let known = |entry: &Entry| {
+            let at = every.entries.binary_search_by_key(&entry.position, |entry| entry.position);
+            at.is_ok_and(|at| every.entries.get(at) == Some(entry))
+        };
+        self.size_bytes == every.size_bytes
+            && self.next == every.next
+            && self.first_timestamp == every.first_timestamp
+            && self.max == every.max
+            && self.entries.iter().all(known)
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(FIXED_LEN + self.entries.len() * ENTRY_LEN + CRC_LEN);
         let max = self.max.unwrap_or(Max { timestamp: Timestamp(i64::MIN), position: u64::MAX });

@@ -34,13 +34,16 @@ mod epochs;
 mod error;
 pub mod fs;
 mod index;
+pub mod inspect;
 pub mod layout;
 #[expect(clippy::module_inception, reason = "the room's main type has the room's name")]
 mod log;
 mod read;
 mod recovery;
+pub mod repair;
 mod retention;
 mod scan;
+mod search;
 mod segment;
 mod start_offset;
 mod sync;

@@ -9,7 +9,6 @@
 //!    what a crash left of an unfinished write: they are cut off and counted. Anything else that
 //!    does not fit is damage: an error, and not a byte is changed.
 
-use std::io;
 use std::sync::Arc;
 
 use super::compact::swap;
@@ -22,10 +21,10 @@ use super::layout::{
     CLEANED_SUFFIX, DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_segment_file,
 };
 use super::scan::ScanError;
+use super::search::{Search, find_batch};
 use super::segment::{Segment, SegmentFactory};
 use super::start_offset;
-use crate::records::header::{HEADER_LEN, MAGIC};
-use crate::records::{BatchHeader, ValidBatch};
+use crate::records::BatchHeader;
 use crate::types::{Offset, Timestamp};
 
 /// Of the file of epochs: more than a million entries.
@@ -347,53 +346,13 @@ fn epochs_of(segments: &[Arc<Segment>], end: Offset) -> Result<EpochCache, LogEr
     Ok(epochs)
 }
 
-/// Read at once when looking for a batch at any byte.
-const SEARCH_CHUNK_LEN: usize = 256 * 1024;
-
-/// Whether a whole batch at or behind `expected` begins anywhere from byte `from` on.
+/// Whether a whole batch at or behind `expected` begins anywhere from byte `from` on. Where that
+/// cannot be told nothing may be cut.
 fn holds_batch(segment: &Segment, from: u64, expected: Offset) -> Result<bool, LogError> {
     let file = segment.file()?;
-    let size = segment.size_bytes();
-    let mut budget = size.saturating_mul(16); // Against bytes made to look like many batches.
-    let mut start = from;
-    while start.saturating_add(HEADER_LEN as u64) <= size {
-        let left = usize::try_from(size - start).unwrap_or(usize::MAX);
-        let mut chunk = vec![0; SEARCH_CHUNK_LEN.min(left)];
-        file.read_exact_at(&mut chunk, start).map_err(|error| segment.io(error))?;
-        for (at, window) in chunk.windows(HEADER_LEN).enumerate() {
-            let position = start + at as u64;
-            let Some(header) = plausible(window, expected, size - position) else { continue };
-            if budget < header.size_bytes() {
-                return Ok(true); // It cannot be told; then nothing may be cut.
-            }
-            budget -= header.size_bytes();
-            match read_batch(segment, position, &header) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(error) => return Err(segment.io(error).into()),
-            }
-        }
-        start += (chunk.len() - HEADER_LEN + 1) as u64;
-    }
-    Ok(false)
-}
-
-fn plausible(window: &[u8], expected: Offset, left: u64) -> Option<BatchHeader> {
-    if window.get(16) != Some(&MAGIC) {
-        return None;
-    }
-    let header = BatchHeader::parse(window).ok()?;
-    let fits = header.size_bytes() <= left
-        && header.base_offset >= expected
-        && header.last_offset_delta >= 0
-        && header.record_count >= 0;
-    fits.then_some(header)
-}
-
-fn read_batch(segment: &Segment, position: u64, header: &BatchHeader) -> io::Result<bool> {
-    match segment.batch(position, header) {
-        Ok(ValidBatch { .. }) => Ok(true),
-        Err(SegmentError::Damaged(_)) => Ok(false),
-        Err(SegmentError::Io { source, .. }) => Err(source),
+    let found = find_batch(&*file, from, segment.size_bytes(), expected);
+    match found.map_err(|error| segment.io(error))? {
+        Search::Found { .. } | Search::Unclear => Ok(true),
+        Search::Nothing => Ok(false),
     }
 }

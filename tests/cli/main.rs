@@ -6,6 +6,7 @@
 
 mod commands;
 mod groups;
+mod log;
 mod records;
 mod serve;
 #[path = "../support/mod.rs"]

@@ -56,6 +56,15 @@ impl DataLock {
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let fault = |source| LockError::Io { path: path.to_owned(), source };
         std::fs::create_dir_all(path).map_err(fault)?;
+        Self::take_existing(path)
+    }
+
+    /// Locks a folder that must be there.
+    ///
+    /// # Errors
+    /// As for [`DataLock::take`].
+    pub fn take_existing(path: &Path) -> Result<Self, LockError> {
+        let fault = |source| LockError::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path.join(LOCK_FILE)).map_err(fault)?;

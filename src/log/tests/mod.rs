@@ -4,6 +4,7 @@ mod basic;
 mod compact;
 mod faults;
 mod model;
+mod repair;
 mod retention;
 mod times;
 mod torn;

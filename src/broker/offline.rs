@@ -1,0 +1,193 @@
+//! The data folder of a broker that does not run, for the tools that look at it and repair it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::data_folder::{Clean, DataFolder, DataFolderError};
+use super::open::METADATA_ID;
+use crate::catalog::{Catalog, CatalogRecord, Setup};
+use crate::config::broker::BrokerConfig;
+use crate::log::fs::{DataLock, Fs, LockError, RealFs};
+use crate::log::inspect::{Found, segment_files, walk_file};
+use crate::log::{Checkpoint, layout};
+use crate::types::{NodeId, Offset, PartitionIndex, TopicId};
+
+/// The folder that holds the catalog.
+const METADATA_FOLDER: &str = "__cluster_metadata-0";
+/// Largest `partition.metadata` read, in bytes.
+const METADATA_BYTES_MAX: u64 = 1024;
+/// Bytes that the records of one batch of the catalog may unpack to.
+const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What is to be done with a data folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody else may have it meanwhile.
+    Alone,
+    /// Only reading, beside a broker that may run.
+    Shared,
+}
+
+/// Why a data folder cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum OfflineError {
+    /// It is none of ours, or of a later version.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    /// A broker runs on it, or it cannot be locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// A data folder, held for as long as this lives.
+#[derive(Debug)]
+pub struct OfflineFolder {
+    folder: DataFolder,
+    _lock: Option<DataLock>,
+}
+
+impl OfflineFolder {
+    /// Opens a folder that must be there.
+    ///
+    /// # Errors
+    /// See [`OfflineError`]; a file system that is mounted to be read only needs no lock.
+    pub fn open(path: &Path, access: Access) -> Result<Self, OfflineError> {
+        let folder = DataFolder::look(Arc::new(RealFs), path.to_owned())?;
+        let lock = match access {
+            Access::Shared => None,
+            Access::Alone => match DataLock::take_existing(path) {
+                Err(LockError::Io { source, .. })
+                    if source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+                {
+                    None
+                }
+                taken => Some(taken?),
+            },
+        };
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// Its files.
+    pub fn fs(&self) -> &dyn Fs {
+        &*self.folder.fs
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.folder.path
+    }
+
+    /// The folder of a partition.
+    pub fn dir(&self, partition: &str) -> PathBuf {
+        self.folder.path.join(partition)
+    }
+
+    /// The names of all partitions' folders, by topic and number.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn partitions(&self) -> io::Result<Vec<String>> {
+        let entries = self.folder.fs.list(&self.folder.path)?;
+        let mut found: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.is_dir)
+            .filter_map(|entry| layout::parse_partition_folder(&entry.name))
+            .map(|(topic, index)| (topic.to_owned(), index))
+            .collect();
+        found.sort();
+        Ok(found.iter().map(|(topic, index)| layout::partition_folder(topic, *index)).collect())
+    }
+
+    /// What the last run knew of a partition, if its folder is still the same topic's.
+    pub fn checkpoint(&self, partition: &str) -> Checkpoint {
+        self.folder.checkpoint(partition, self.topic_id(partition))
+    }
+
+    /// The topic that a partition's folder belongs to.
+    fn topic_id(&self, partition: &str) -> TopicId {
+        if partition == METADATA_FOLDER {
+            return METADATA_ID;
+        }
+        let file = self.dir(partition).join(layout::PARTITION_METADATA);
+        let bytes = self.fs().read(&file, METADATA_BYTES_MAX).unwrap_or_default();
+        let id = std::str::from_utf8(&bytes).ok().and_then(layout::parse_partition_metadata);
+        id.unwrap_or(TopicId::ZERO)
+    }
+
+    /// Puts down that a partition's log was changed and is all on disk, with these offsets.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn set_ends(
+        &mut self,
+        partition: &str,
+        start: Offset,
+        end: Offset,
+    ) -> Result<(), DataFolderError> {
+        let id = self.topic_id(partition);
+        let known = self.folder.checkpoints_mut();
+        let clean = known.values().any(|(_, checkpoint)| checkpoint.clean);
+        let changed = Checkpoint { log_start: start, durable_up_to: end, clean };
+        known.insert(partition.to_owned(), (id, changed));
+        let all: BTreeMap<_, _> = known.iter().map(|(name, one)| (name.clone(), *one)).collect();
+        let clean = if clean { Clean::Yes } else { Clean::No };
+        let all =
+            all.into_iter().map(|(name, (id, one))| (name, id, one.log_start, one.durable_up_to));
+        self.folder.write_checkpoints(clean, all)
+    }
+
+    /// The catalog, as far as its log can be read.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn catalog(&self) -> io::Result<Catalog> {
+        let mut catalog = Catalog::new(Setup {
+            cluster_id: self.folder.cluster_id.clone(),
+            nodes: vec![NodeId(0)],
+            broker: BrokerConfig::default(),
+            statics: BTreeMap::new(),
+        });
+        let dir = self.dir(METADATA_FOLDER);
+        if !self.fs().exists(&dir) {
+            return Ok(catalog);
+        }
+        for segment in segment_files(self.fs(), &dir)? {
+            let mut expected = segment.base;
+            walk_file(self.fs(), &segment.path, &mut expected, true, &mut |found| {
+                if let Found::Batch { batch, .. } = found
+                    && let Ok(records) = batch.records(BATCH_BYTES_MAX)
+                    && !batch.header().attributes.is_control()
+                {
+                    for record in records.iter().flatten() {
+                        let value = records.own(&record).value.unwrap_or_default();
+                        if let Ok(read) = CatalogRecord::decode(value) {
+                            catalog.replay(&read.record);
+                        }
+                    }
+                }
+                std::ops::ControlFlow::Continue(())
+            })?;
+        }
+        Ok(catalog)
+    }
+
+    /// The partitions' folders that the catalog asks for, and whether the last run knew of anything
+    /// in them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn expected_partitions(&self) -> io::Result<BTreeMap<String, bool>> {
+        let catalog = self.catalog()?;
+        let mut expected = BTreeMap::new();
+        for topic in catalog.topics() {
+            for (index, _) in (0..).zip(&topic.partitions) {
+                let name = layout::partition_folder(&topic.name, PartitionIndex(index));
+                let was_written = self.folder.checkpoint(&name, topic.id).durable_up_to > Offset(0);
+                expected.insert(name, was_written);
+            }
+        }
+        Ok(expected)
+    }
+}
