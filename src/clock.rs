@@ -66,6 +66,15 @@ impl Clock {
         true
     }
 
+    /// Sets the wall clock of a manual clock forward or back by `ms`, as an operator or NTP does: the
+    /// monotonic one stays, and nothing wakes. The system's clock cannot be set: false.
+    pub fn jump_wall(&self, ms: i64) -> bool {
+        let Kind::Manual { now, .. } = &*self.0 else { return false };
+        let mut hands = now.lock().unwrap_or_else(PoisonError::into_inner);
+        hands.wall = hands.wall.plus_ms(ms);
+        true
+    }
+
     /// Returns once the monotonic clock shows `deadline`. Cancel-safe.
     pub async fn sleep_until(&self, deadline: Monotonic) {
         match &*self.0 {
@@ -91,6 +100,54 @@ impl Clock {
     }
 }
 
+/// The wall clock for those who delete by it: a jump forward counts only from the second look on, so
+/// that a clock which is wrong for a moment deletes nothing. Pure.
+#[derive(Clone, Copy, Debug)]
+pub struct SteadyTime {
+    last: Now,
+}
+
+impl SteadyTime {
+    /// How far the wall clock may run ahead of the monotonic one between two looks, in ms.
+    const JUMP_MS_MAX: i64 = 60_000;
+
+    /// Begins at `now`, which is believed.
+    pub fn new(now: Now) -> Self {
+        Self { last: now }
+    }
+
+    /// The time to judge by at this look: the wall clock's, or if that has jumped forward since the
+    /// look before, the time that has really passed since then. A clock that went back is believed:
+    /// by it too little is old, not too much.
+    pub fn look(&mut self, now: Now) -> Timestamp {
+        let passed = now.monotonic.0.saturating_sub(self.last.monotonic.0);
+        let expected = self.last.wall.plus_ms(i64::try_from(passed).unwrap_or(i64::MAX));
+        self.last = now;
+        if now.wall > expected.plus_ms(Self::JUMP_MS_MAX) { expected } else { now.wall }
+    }
+}
+
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now(wall: i64, monotonic: u64) -> Now {
+        Now { wall: Timestamp(wall), monotonic: Monotonic(monotonic) }
+    }
+
+    #[test]
+    fn a_jump_forward_counts_from_the_second_look_on() {
+        let mut steady = SteadyTime::new(now(1_000, 0));
+        let mut at = |wall, monotonic| steady.look(now(wall, monotonic)).0;
+        assert_eq!(at(301_000, 300_000), 301_000);
+        assert_eq!(at(661_000, 600_000), 661_000); // A minute ahead is a clock that was set.
+        assert_eq!(at(9_000_000, 900_000), 961_000);
+        assert_eq!(at(9_300_000, 1_200_000), 9_300_000);
+        assert_eq!(at(1_000, 1_500_000), 1_000);
+        assert_eq!(at(9_900_000, 1_800_000), 301_000); // Back, and forth again.
+    }
 }

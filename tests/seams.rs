@@ -83,6 +83,40 @@ fn eight_days_later_retention_has_deleted_and_a_session_has_expired() {
     assert_eq!(kit::produced(&mut broker.connect(), &week, 0, new), 2);
 }
 
+#[test]
+fn a_clock_that_jumps_deletes_nothing_at_one_look() {
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
+    let (broker, clock) = stopped_clock();
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, 1);
+    let at = |ms| Batch::records(vec![Record::at(ms, "kept")]);
+    kit::produced(&mut client, &topic, 0, at(START_MS));
+    let member_id = join(&mut client);
+    for jump_ms in [YEAR_MS, -YEAR_MS, -15 * 24 * 3_600_000, 15 * 24 * 3_600_000, YEAR_MS] {
+        assert!(clock.jump_wall(jump_ms));
+        broker.enforce_retention();
+        assert_eq!(start_offset(&broker, &topic), 0, "after a jump of {jump_ms} ms");
+        // Sessions, waits and idle connections go by the other clock.
+        let heartbeat = HeartbeatRequest {
+            group_id: "group".to_owned(),
+            generation_id: 1,
+            member_id: member_id.clone(),
+            group_instance_id: None,
+        };
+        assert_eq!(client.call(3, &heartbeat).error_code, ErrorCode::None);
+    }
+    assert_eq!(kit::produced(&mut client, &topic, 0, at(clock.now().wall.0)), 1);
+    // A clock that stays where it jumped to is right.
+    clock.advance(1_000);
+    broker.enforce_retention();
+    assert_eq!(start_offset(&broker, &topic), 1, "a year old by now");
+    clock.jump_wall(YEAR_MS);
+    broker.enforce_retention();
+    assert_eq!(start_offset(&broker, &topic), 1);
+    broker.enforce_retention();
+    assert_eq!(start_offset(&broker, &topic), 2);
+}
+
 /// Joins `group` as its only member, with a session of half a minute.
 fn join(client: &mut Client) -> String {
     let protocol =

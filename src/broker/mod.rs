@@ -39,7 +39,7 @@ pub use topics::{Apply, Outcomes, PartitionView, TopicError, TopicView};
 
 pub use crate::catalog::TopicRef;
 use crate::catalog::{Catalog, ProducerIdBlock};
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyTime};
 use crate::config::broker::BrokerConfig;
 use crate::groups::Coordinator;
 use crate::ids::Ids;
@@ -71,6 +71,9 @@ pub struct Broker {
     groups: Arc<Shell<Coordinator>>,
     groups_journal: Journal,
     partition_context: PartitionContext,
+    /// What the age of segments, and that of producers, is judged by.
+    retention_time: Mutex<SteadyTime>,
+    producer_time: Mutex<SteadyTime>,
     /// Folders of deleted partitions, and when they go.
     deleted_folders: Mutex<Vec<(Timestamp, PathBuf)>>,
     cleaner: Cleaner,

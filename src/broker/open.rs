@@ -13,7 +13,7 @@ use super::shell::Shell;
 use super::tasks::Tasks;
 use super::{Broker, settings};
 use crate::catalog::{self, Catalog, CatalogRecord, ProducerIdBlock, Setup};
-use crate::clock::Clock;
+use crate::clock::{Clock, SteadyTime};
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::value::Durability;
@@ -106,6 +106,8 @@ impl Broker {
             groups: Arc::new(groups),
             groups_journal,
             partition_context,
+            retention_time: Mutex::new(SteadyTime::new(clock.now())),
+            producer_time: Mutex::new(SteadyTime::new(clock.now())),
             deleted_folders: Mutex::default(),
             cleaner: Cleaner::default(),
             config,

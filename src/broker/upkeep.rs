@@ -1,14 +1,16 @@
 //! What the broker does by the clock: retention, syncs under `interval:<ms>`, checkpoints, expiry of
 //! silent producers.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Broker;
 use super::data_folder::Clean;
 use super::open::METADATA_ID;
+use crate::clock::SteadyTime;
 use crate::config::value::Durability;
 use crate::partition::Partition;
+use crate::types::Timestamp;
 
 /// How often the free space is looked at, in ms.
 const SPACE_INTERVAL_MS: u64 = 1_000;
@@ -61,9 +63,10 @@ impl Broker {
         self.registry.topics().into_iter().flat_map(|topic| topic.partitions.clone())
     }
 
-    /// Deletes what retention says may go, in every partition.
+    /// Deletes what retention says may go, in every partition. A wall clock that has jumped forward
+    /// since the look before is not believed before the next one.
     pub fn enforce_retention(&self) {
-        let now = self.clock.now().wall;
+        let now = self.steady(&self.retention_time);
         for partition in self.partitions().filter(|partition| !partition.is_offline()) {
             let high_watermark = partition.watermarks().high_watermark;
             let result = partition.with_log(|log| log.enforce_retention(now, high_watermark));
@@ -110,11 +113,20 @@ impl Broker {
     }
 
     fn expire_producers(&self) {
-        let now = self.clock.now().wall;
+        let now = self.steady(&self.producer_time);
         let expiration_ms = i64::from(self.config.producer_id_expiration_ms);
         for partition in self.partitions() {
             partition.expire_producers(now, expiration_ms);
         }
+    }
+
+    fn steady(&self, time: &Mutex<SteadyTime>) -> Timestamp {
+        let now = self.clock.now();
+        let steady = time.lock().unwrap_or_else(PoisonError::into_inner).look(now);
+        if steady != now.wall {
+            tracing::warn!(wall = now.wall.0, believed = steady.0, "the clock has jumped forward");
+        }
+        steady
     }
 
     fn sync_all(&self) {

@@ -17,6 +17,7 @@ use super::config::GroupConfig;
 use super::error::GroupError;
 use super::offsets::{CommittedOffset, tombstone};
 use super::records::GroupRecord;
+use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
 use crate::types::{Generation, Monotonic, Now, PartitionIndex};
 
@@ -32,6 +33,8 @@ pub struct Coordinator {
     groups: BTreeMap<Arc<str>, Slot>,
     wakes: BTreeSet<(Monotonic, Arc<str>)>,
     retention_check: Monotonic,
+    /// What the age of offsets is judged by.
+    retention_time: SteadyTime,
 }
 
 /// A group and where it stands in `wakes`.
@@ -45,7 +48,9 @@ impl Coordinator {
     /// A coordinator without groups; [`Machine::replay`] brings them back.
     pub fn new(config: GroupConfig, now: Now) -> Self {
         let retention_check = now.monotonic.plus_ms(config.retention_check_interval_ms);
-        Self { config, groups: BTreeMap::new(), wakes: BTreeSet::new(), retention_check }
+        let (groups, wakes) = (BTreeMap::new(), BTreeSet::new());
+        let retention_time = SteadyTime::new(now);
+        Self { config, groups, wakes, retention_check, retention_time }
     }
 
     /// How many groups there are.
@@ -295,6 +300,7 @@ impl Coordinator {
     /// Forgets old offsets, and groups of which nothing is left.
     fn expire(&mut self, now: Now, effects: &mut Out) {
         let retention_ms = self.config.offsets_retention_ms;
+        let now = Now { wall: self.retention_time.look(now), ..now };
         let ids: Vec<Arc<str>> = self.groups.keys().cloned().collect();
         for id in ids {
             self.with_group(&id, now, effects, |group, step| group.expire(step, retention_ms));

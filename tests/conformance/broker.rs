@@ -88,6 +88,11 @@ impl Broker {
         self.ottla().broker()
     }
 
+    /// Lets retention look once.
+    pub fn enforce_retention(&self) {
+        self.ottla().broker().enforce_retention();
+    }
+
     /// Bytes that it has read from all its connections.
     pub fn received_bytes(&self) -> u64 {
         self.ottla().metrics().received_bytes.load(Ordering::SeqCst)
