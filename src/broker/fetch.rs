@@ -96,6 +96,8 @@ pub struct Look {
     pub results: Vec<Result<Fetched, FetchError>>,
     /// Whether it must be answered now: enough bytes, an error, or nothing to wait for.
     pub is_final: bool,
+    /// How many partitions do not exist. As in Kafka, the others are waited for all the same.
+    pub unknown_count: usize,
 }
 
 impl Broker {
@@ -103,7 +105,8 @@ impl Broker {
     pub fn fetch_now(&self, fetch: &Fetch) -> Look {
         let mut left = fetch.max_bytes;
         let mut bytes = 0_u64;
-        let mut is_final = fetch.max_wait_ms == 0 || fetch.partitions.is_empty();
+        let mut is_final = fetch.max_wait_ms == 0;
+        let mut unknown_count = 0;
         let mut results = Vec::with_capacity(fetch.partitions.len());
         for wanted in &fetch.partitions {
             let limit = wanted.max_bytes.min(left);
@@ -115,16 +118,31 @@ impl Broker {
                     left = left.saturating_sub(length);
                     is_final |= fetched.diverging.is_some();
                 }
-                Err(_) => is_final = true,
+                Err(FetchError::UnknownTopicOrPartition | FetchError::UnknownTopicId) => {
+                    unknown_count += 1;
+                }
+                Err(
+                    FetchError::NotLeader
+                    | FetchError::FencedLeaderEpoch { .. }
+                    | FetchError::UnknownLeaderEpoch { .. }
+                    | FetchError::Read(_),
+                ) => is_final = true,
             }
             results.push(result);
         }
+        is_final |= unknown_count == fetch.partitions.len();
         is_final |= bytes >= fetch.min_bytes.min(fetch.max_bytes);
-        Look { results, is_final }
+        Look { results, is_final, unknown_count }
     }
 
     /// Waits until there is enough, the time is over, or the broker stops; then reads what is there.
-    pub async fn fetch_later(&self, fetch: &Fetch, mut stopping: watch::Receiver<bool>) -> Look {
+    /// A partition that ceases to exist ends the wait: `unknown_count` is that of the first look.
+    pub async fn fetch_later(
+        &self,
+        fetch: &Fetch,
+        unknown_count: usize,
+        mut stopping: watch::Receiver<bool>,
+    ) -> Look {
         let deadline = self.clock.now().monotonic.plus_ms(fetch.max_wait_ms);
         let wake = Wake::new();
         let partitions: Vec<_> =
@@ -133,7 +151,7 @@ impl Broker {
             partitions.iter().map(|partition| partition.waiters().register(&wake)).collect();
         loop {
             let look = self.fetch_now(fetch);
-            if look.is_final || *stopping.borrow() {
+            if look.is_final || look.unknown_count > unknown_count || *stopping.borrow() {
                 return look;
             }
             tokio::select! {

@@ -76,15 +76,19 @@ fn an_empty_partition_is_waited_for_and_then_told_empty() {
     let mut client = Client::connect();
     let topic = kit::topic(&mut client, 1);
     kit::produced(&mut client, &topic, 0, Batch::of(&["a"]));
-    let clock = Clock::system();
     let request = waiting(kit::fetch_request(&topic, 0, 1), 300, 1);
-    let data = kit::only_partition(&client.call(FETCH, &request));
-    let elapsed = clock.elapsed();
-    assert!(elapsed >= Duration::from_millis(295), "after {elapsed:?}");
-    assert!(elapsed < Duration::from_millis(600), "after {elapsed:?}");
-    assert!(data.records.is_empty());
-    assert_eq!((data.error_code, data.high_watermark), (ErrorCode::None, 1));
-    assert_eq!((data.last_stable_offset, data.log_start_offset), (1, 0));
+    let mut fastest = Duration::MAX;
+    for _ in 0..3 {
+        let clock = Clock::system();
+        let data = kit::only_partition(&client.call(FETCH, &request));
+        fastest = fastest.min(clock.elapsed());
+        assert!(data.records.is_empty());
+        assert_eq!((data.error_code, data.high_watermark), (ErrorCode::None, 1));
+        assert_eq!((data.last_stable_offset, data.log_start_offset), (1, 0));
+    }
+    // Of three, so that a busy machine is not taken for a slow broker.
+    assert!(fastest >= Duration::from_millis(295), "after {fastest:?}");
+    assert!(fastest < Duration::from_millis(350), "after {fastest:?}");
 }
 
 #[test]
@@ -124,12 +128,9 @@ fn a_fetch_does_not_wait_when_there_is_something_to_tell() {
     let topic = kit::topic(&mut client, 2);
     kit::produced(&mut client, &topic, 0, Batch::of(&["a"]));
     let nothing = FetchRequest::default();
-    // Differs from Kafka: beside a good partition it waits although it has an error to tell.
-    let beside: &[_] = if broker::shared().is_kafka() { &[(99, 0)] } else { &[(1, 0), (99, 0)] };
-    let error = kit::fetch_from(&topic, beside);
     for (what, request) in [
         ("records", kit::fetch_from(&topic, &[(0, 0), (1, 0)])),
-        ("an error", error),
+        ("nothing but unknown partitions", kit::fetch_from(&topic, &[(98, 0), (99, 0)])),
         ("an offset out of range", kit::fetch_from(&topic, &[(1, 0), (0, 99)])),
         ("no partitions", nothing),
     ] {
@@ -140,6 +141,32 @@ fn a_fetch_does_not_wait_when_there_is_something_to_tell() {
     let clock = Clock::system();
     client.call(FETCH, &waiting(kit::fetch_request(&topic, 1, 0), 20_000, 0));
     assert!(clock.elapsed() < Duration::from_secs(5), "no bytes wanted: {:?}", clock.elapsed());
+}
+
+#[test]
+fn beside_what_does_not_exist_a_partition_is_waited_for() {
+    let (mut reader, mut writer) = (Client::connect(), Client::connect());
+    let topic = kit::topic(&mut writer, 1);
+    let mut by_name = kit::fetch_from(&topic, &[(0, 0), (99, 0)]);
+    by_name.topics.extend(kit::fetch_request(&kit::unique("absent"), 0, 0).topics);
+    let mut by_id = kit::fetch_request(&topic, 0, 1); // Behind the record of the first round.
+    by_id.topics[0].topic_id = kit::topic_id(&mut writer, &topic);
+    by_id.topics.extend(kit::fetch_request("", 0, 0).topics);
+    by_id.topics[1].topic_id = Uuid::new_v4();
+    for (version, request) in [(FETCH, by_name), (17, by_id)] {
+        let clock = Clock::system();
+        let response = reader.call(version, &waiting(request.clone(), 300, 1));
+        assert!(clock.elapsed() >= Duration::from_millis(295), "after {:?}", clock.elapsed());
+        let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let errors = rows.filter(|row| row.error_code.is_error()).count();
+        assert_eq!(errors, request.topics.iter().map(|it| it.partitions.len()).sum::<usize>() - 1);
+        // A record for the good one ends the wait.
+        let sent = reader.send(version, &waiting(request, 25_000, 1));
+        kit::produced(&mut writer, &topic, 0, Batch::of(&["come"]));
+        let clock = Clock::system();
+        let _unread = reader.receive(sent);
+        assert!(clock.elapsed() < Duration::from_secs(10), "after {:?}", clock.elapsed());
+    }
 }
 
 #[test]
@@ -212,6 +239,8 @@ fn offsets_out_of_range_are_error_1_and_the_end_is_not() {
         assert_eq!(data.error_code, ErrorCode::OffsetOutOfRange, "offset {offset}");
         assert!(data.records.is_empty());
         assert_eq!(data.aborted_transactions, None);
+        let told = (data.high_watermark, data.last_stable_offset, data.log_start_offset);
+        assert_eq!(told, (-1, -1, -1), "as Kafka 4.3.1 does, and unlike its documents");
     }
     let data = kit::fetch(&mut client, &topic, 0, 2);
     assert_eq!((data.error_code, data.high_watermark), (ErrorCode::None, 2));

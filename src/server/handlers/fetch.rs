@@ -57,7 +57,8 @@ pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
         };
     }
     Answer::Parked(Box::pin(async move {
-        let look = cx.broker.fetch_later(&fetch, cx.broker.tasks.stopping()).await;
+        let stopping = cx.broker.tasks.stopping();
+        let look = cx.broker.fetch_later(&fetch, look.unknown_count, stopping).await;
         match respond(&cx.call, shape, look, fetch.isolation) {
             Some(frame) => Outcome::Send(frame),
             None => Outcome::Close(NOT_ANSWERED.to_owned()),
