@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::Broker;
 use crate::catalog::TopicRef;
 use crate::partition::{AppendError, Appended, Partition};
-use crate::types::{Now, PartitionIndex};
+use crate::types::{Now, Offset, PartitionIndex};
 
 /// Topics that only the broker itself writes.
 pub const INTERNAL_TOPICS: [&str; 3] =
@@ -71,5 +71,14 @@ impl Broker {
         let records = records.ok_or(ProduceError::NoRecords)?;
         let appended = partition.append(records, now)?;
         Ok(Written { appended, partition: Arc::clone(partition) })
+    }
+
+    /// Where a partition's log starts; `None` if it does not exist.
+    pub fn log_start(&self, topic: &TopicRef, partition: PartitionIndex) -> Option<Offset> {
+        let topic = match topic {
+            TopicRef::Name(name) => self.registry.by_name(name)?,
+            TopicRef::Id(id) => self.registry.by_id(*id)?,
+        };
+        Some(topic.partition(partition)?.watermarks().log_start)
     }
 }

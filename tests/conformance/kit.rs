@@ -6,6 +6,9 @@ use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::create_topics::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
+use ottla::protocol::messages::delete_records::{
+    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
+};
 use ottla::protocol::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, Records,
 };
@@ -229,6 +232,20 @@ pub fn list_offsets(
 ) -> ListOffsetsPartitionResponse {
     let response = client.call(9, &list_offsets_request(topic, partition, timestamp));
     response.topics[0].partitions[0].clone()
+}
+
+/// Deletes the records of a partition before `offset`.
+#[track_caller]
+pub fn delete_records(
+    client: &mut Client,
+    topic: &str,
+    partition_index: i32,
+    offset: i64,
+) -> DeleteRecordsPartitionResult {
+    let partition = DeleteRecordsPartition { partition_index, offset };
+    let topic = DeleteRecordsTopic { name: topic.to_owned(), partitions: vec![partition] };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 30_000 };
+    client.call(2, &request).topics[0].partitions[0].clone()
 }
 
 /// A Metadata request for topics by name that creates none.

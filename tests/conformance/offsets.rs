@@ -2,9 +2,6 @@
 //! DeleteRecords (21), which moves a log's start.
 
 use ottla::protocol::ErrorCode;
-use ottla::protocol::messages::delete_records::{
-    DeleteRecordsPartition, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsTopic,
-};
 use ottla::protocol::messages::list_offsets::ListOffsetsRequest;
 use ottla::protocol::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
@@ -213,18 +210,6 @@ fn the_end_of_an_epoch_is_found() {
     assert_eq!(code, ErrorCode::UnknownTopicOrPartition);
 }
 
-fn delete_records(
-    client: &mut Client,
-    topic: &str,
-    partition_index: i32,
-    offset: i64,
-) -> DeleteRecordsPartitionResult {
-    let partition = DeleteRecordsPartition { partition_index, offset };
-    let topic = DeleteRecordsTopic { name: topic.to_owned(), partitions: vec![partition] };
-    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 30_000 };
-    client.call(2, &request).topics[0].partitions[0].clone()
-}
-
 #[test]
 fn deleting_records_moves_the_start_for_all_who_ask() {
     let mut client = Client::connect();
@@ -233,7 +218,7 @@ fn deleting_records_moves_the_start_for_all_who_ask() {
         kit::produced(&mut client, &topic, 0, Batch::of(&["a", "b", "c"]));
     }
     for (offset, expected) in [(4, 4), (2, 4), (4, 4), (-1, 9)] {
-        let row = delete_records(&mut client, &topic, 0, offset);
+        let row = kit::delete_records(&mut client, &topic, 0, offset);
         let got = (row.partition_index, row.error_code, row.low_watermark);
         assert_eq!(got, (0, ErrorCode::None, expected), "up to {offset}");
         assert_eq!(lookup(&mut client, &topic, -2), (expected, -1));
@@ -255,7 +240,7 @@ fn a_time_finds_no_record_that_was_deleted() {
     let mut client = Client::connect();
     let topic = kit::topic(&mut client, 1);
     kit::produced(&mut client, &topic, 0, records_at(&[100, 200, 300]));
-    delete_records(&mut client, &topic, 0, 1);
+    kit::delete_records(&mut client, &topic, 0, 1);
     assert_eq!(lookup(&mut client, &topic, 50), (1, 200));
 }
 
@@ -274,7 +259,7 @@ fn records_that_cannot_be_deleted_are_refused() {
         ("internal", "__consumer_offsets", 0, 0, ErrorCode::InvalidTopicException),
         ("policy", &compacted, 0, 0, ErrorCode::PolicyViolation),
     ] {
-        let row = delete_records(&mut client, name, partition, offset);
+        let row = kit::delete_records(&mut client, name, partition, offset);
         assert_eq!((row.error_code, row.low_watermark), (expected, -1), "{what}");
     }
     assert_eq!(lookup(&mut client, &topic, -2), (0, -1));

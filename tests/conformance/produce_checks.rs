@@ -271,6 +271,44 @@ fn a_compacted_topic_refuses_records_without_a_key_and_says_which() {
 }
 
 #[test]
+fn a_refusal_by_the_log_tells_where_the_log_starts() {
+    let mut client = Client::connect();
+    let configs = [("max.message.bytes", "2000"), ("cleanup.policy", "compact,delete")];
+    let topic = kit::topic_with(&mut client, 1, &configs);
+    let keyed = |value: &str| Batch::records(vec![Record::at(kit::now_ms(), value).key("k")]);
+    for _ in 0..3 {
+        kit::produced(&mut client, &topic, 0, keyed("v"));
+    }
+    assert_eq!(kit::delete_records(&mut client, &topic, 0, 2).low_watermark, 2);
+    kit::produced(&mut client, &topic, 0, keyed("v").producer(77, 3, 0));
+    let future = kit::now_ms() + 10_000_000_000;
+    let future = Batch::records(vec![Record::at(future, "v").key("k")]);
+    let sound = keyed("v").bytes();
+    for (what, bytes, expected, start) in [
+        ("no key", batch().bytes(), ErrorCode::InvalidRecord, 2),
+        ("future", future.bytes(), ErrorCode::InvalidTimestamp, 2),
+        (
+            "a wrong count",
+            Batch { record_count: Some(7), ..keyed("v") }.bytes(),
+            { ErrorCode::InvalidRecord },
+            2,
+        ),
+        ("control", Batch { attributes: 32, ..keyed("v") }.bytes(), ErrorCode::InvalidRecord, 2),
+        ("a gap", keyed("v").producer(77, 3, 9).bytes(), ErrorCode::OutOfOrderSequenceNumber, 2),
+        ("old epoch", keyed("v").producer(77, 2, 1).bytes(), ErrorCode::InvalidProducerEpoch, 2),
+        ("too large", keyed(&"x".repeat(3_000)).bytes(), ErrorCode::MessageTooLarge, -1),
+        ("CRC", with_bad_crc(&sound), ErrorCode::CorruptMessage, -1),
+        ("magic 1", Batch { magic: 1, ..keyed("v") }.bytes(), ErrorCode::InvalidRecord, -1),
+        ("two", [&sound[..], &sound].concat().into(), ErrorCode::InvalidRecord, -1),
+        ("none", Bytes::new(), ErrorCode::InvalidRecord, -1),
+    ] {
+        let row = kit::produce(&mut client, &topic, 0, bytes);
+        check_row(&row, expected);
+        assert_eq!(row.log_start_offset, start, "{what}");
+    }
+}
+
+#[test]
 fn versions_before_8_tell_the_error_without_the_records() {
     let mut client = Client::connect();
     let topic = kit::topic_with(&mut client, 1, &[("cleanup.policy", "compact")]);

@@ -162,7 +162,14 @@ fn append_one(
         return Err(refused_with(index, ErrorCode::UnsupportedCompressionType, None));
     }
     let written = cx.broker.produce(target, PartitionIndex(index), records, now);
-    written.map_err(|error| refused(index, &error))
+    written.map_err(|error| {
+        let log_start_offset = if tells_log_start(&error) {
+            cx.broker.log_start(target, PartitionIndex(index)).map_or(-1, |start| start.0)
+        } else {
+            -1
+        };
+        PartitionProduceResponse { log_start_offset, ..refused(index, &error) }
+    })
 }
 
 fn accepted(index: i32, written: &Written) -> PartitionProduceResponse {
@@ -191,6 +198,40 @@ fn refused(index: i32, error: &ProduceError) -> PartitionProduceResponse {
             .collect();
     }
     answer
+}
+
+/// Whether the answer tells where the log starts: as in Kafka, where the log itself looked at the
+/// records, and not for what is refused by its size or its outer form.
+fn tells_log_start(error: &ProduceError) -> bool {
+    match error {
+        ProduceError::Append(AppendError::Batch(error)) => !matches!(
+            error,
+            BatchError::NoBatch { .. }
+                | BatchError::MoreThanOne
+                | BatchError::OldMagic { .. }
+                | BatchError::UnknownMagic { .. }
+                | BatchError::TooLarge { .. }
+                | BatchError::Length(_)
+                | BatchError::Crc { .. }
+        ),
+        ProduceError::Append(
+            AppendError::InvalidTimestamp(_)
+            | AppendError::InvalidRecord(_)
+            | AppendError::Producer(_),
+        ) => true,
+        ProduceError::Append(
+            AppendError::TooLarge { .. }
+            | AppendError::LargerThanSegment { .. }
+            | AppendError::Build(_)
+            | AppendError::Storage(_)
+            | AppendError::DiskFull,
+        )
+        | ProduceError::UnknownTopicOrPartition
+        | ProduceError::UnknownTopicId
+        | ProduceError::NotLeader
+        | ProduceError::InternalTopic(_)
+        | ProduceError::NoRecords => false,
+    }
 }
 
 fn refused_with(
