@@ -48,9 +48,7 @@ fn describe(
     assert_eq!(response.results.len(), 1);
     let result = response.results.remove(0);
     if result.error_code == ErrorCode::None {
-        // Differs from Kafka: it says "", where kafkajs wants null.
-        let no_message = broker::shared().is_kafka().then(String::new);
-        assert_eq!(result.error_message, no_message);
+        assert_eq!(result.error_message.as_deref(), Some(""), "empty, and not null");
     }
     result
 }

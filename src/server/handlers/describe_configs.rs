@@ -48,6 +48,7 @@ fn describe(
     });
     let mut result = DescribeConfigsResult {
         error_code: ErrorCode::None,
+        error_message: Some(String::new()), // Kafka's way to say that there is none.
         resource_type: named.resource_type,
         resource_name: named.name,
         ..DescribeConfigsResult::default()
