@@ -29,6 +29,9 @@ pub enum GroupError {
     /// 24 INVALID_GROUP_ID.
     #[error("the group id is empty")]
     InvalidGroupId,
+    /// 24 INVALID_GROUP_ID, too.
+    #[error("group and instance ids have no control characters")]
+    ControlCharacters,
     /// 25 UNKNOWN_MEMBER_ID: the member has to join as a new one.
     #[error("no member {member_id:?} in group {group_id:?}")]
     UnknownMemberId {

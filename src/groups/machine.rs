@@ -105,6 +105,7 @@ impl Coordinator {
     }
 
     fn create(&mut self, group_id: &str) -> Result<(), GroupError> {
+        check_printable(group_id)?;
         if self.groups.len() >= self.config.group_count_max {
             return Err(GroupError::GroupMaxSizeReached {
                 members: self.config.group_size_max,
@@ -135,6 +136,7 @@ impl Coordinator {
         if got < min || got > max {
             return Err(GroupError::InvalidSessionTimeout { got, min, max });
         }
+        check_printable(request.group_instance_id.as_deref().unwrap_or_default())?;
         if !self.groups.contains_key(group_id) {
             if !request.member_id.is_empty() {
                 return Err(unknown(group_id, &request.member_id));
@@ -409,6 +411,11 @@ impl Machine for Coordinator {
 
 fn check_group_id(group_id: &str) -> Result<(), GroupError> {
     if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
+}
+
+/// Unlike Kafka: names that others see on terminals, in logs and tables have no control characters.
+fn check_printable(name: &str) -> Result<(), GroupError> {
+    if name.chars().any(char::is_control) { Err(GroupError::ControlCharacters) } else { Ok(()) }
 }
 
 fn unknown(group_id: &str, member_id: &str) -> GroupError {

@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) api: ApiKey,
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
-    /// "" where the client gave none.
+    /// "" where the client gave none; without control characters.
     pub(crate) client_id: String,
     began: Duration,
 }
@@ -75,7 +75,7 @@ pub(crate) fn dispatch(context: &Arc<Context>, frame: Bytes) -> Answer {
         ));
     }
     match RequestHeader::decode(api, prefix, &mut reader) {
-        Ok(header) => call.client_id = header.client_id.unwrap_or_default(),
+        Ok(header) => call.client_id = printable(header.client_id.unwrap_or_default()),
         Err(error) => return Answer::Close(format!("{}: {error}", api.name())),
     }
     context.note_client_id(&call.client_id);
@@ -185,6 +185,23 @@ impl Call {
             self.client_id
         ))
     }
+}
+
+/// Unlike Kafka: a client id with its control characters escaped, since it goes on into member ids
+/// and descriptions, which others see on terminals, in logs and tables.
+fn printable(client_id: String) -> String {
+    if !client_id.contains(char::is_control) {
+        return client_id;
+    }
+    let mut escaped = String::with_capacity(client_id.len());
+    for character in client_id.chars() {
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
 }
 
 /// The client id that stands at the same place in every header version; for a log line.

@@ -137,7 +137,7 @@ impl From<&GroupError> for ErrorCode {
             GroupError::CoordinatorNotAvailable => Self::CoordinatorNotAvailable,
             GroupError::IllegalGeneration { .. } => Self::IllegalGeneration,
             GroupError::InconsistentGroupProtocol { .. } => Self::InconsistentGroupProtocol,
-            GroupError::InvalidGroupId => Self::InvalidGroupId,
+            GroupError::InvalidGroupId | GroupError::ControlCharacters => Self::InvalidGroupId,
             GroupError::UnknownMemberId { .. } => Self::UnknownMemberId,
             GroupError::InvalidSessionTimeout { .. } => Self::InvalidSessionTimeout,
             GroupError::RebalanceInProgress => Self::RebalanceInProgress,

@@ -1,5 +1,8 @@
 //! JoinGroup (API 11): who is let in, with which id, and what a joined member is told.
 
+use std::time::Duration;
+
+use ottla::clock::Clock;
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::heartbeat::HeartbeatRequest;
 use ottla::protocol::messages::join_group::{JoinGroupRequest, JoinGroupResponse};
@@ -9,7 +12,7 @@ use ottla::protocol::messages::sync_group::SyncGroupRequest;
 use super::broker;
 use super::client::Client;
 use super::group::{self, Member, protocols, subscription};
-use super::kit::unique;
+use super::kit::{self, unique};
 
 #[track_caller]
 fn check_refused(response: &JoinGroupResponse, version: i16, expected: ErrorCode) {
@@ -321,4 +324,43 @@ fn a_silent_member_is_gone_after_its_session() {
     let response = leader.joined();
     assert_eq!((response.generation_id, response.members.len()), (3, 1));
     assert_eq!(silent.heartbeat(), ErrorCode::UnknownMemberId);
+}
+
+#[test]
+fn names_with_control_characters_are_refused_or_escaped() {
+    if broker::shared().is_kafka() {
+        return; // Differs from Kafka: it takes them, and shows them as they are.
+    }
+    let topic = kit::topic(&mut Client::connect(), 1);
+    for (group, instance) in
+        [("a\nb", None), ("\u{1b}[2J", None), ("\u{85}", None), ("g", Some("p\u{7f}"))]
+    {
+        let mut member = Member::new(&format!("{group}-{}", unique("group")));
+        member.instance_id = instance.map(str::to_owned);
+        assert_eq!(member.join_once().error_code, ErrorCode::InvalidGroupId, "{group:?}");
+        if instance.is_none() {
+            assert_eq!(member.commit(&topic, 1), ErrorCode::InvalidGroupId, "{group:?}");
+        }
+    }
+    let mut member = Member::new(&unique("group"));
+    member.client.client_id = Some("a\n\u{1b}b".to_owned());
+    let joined = member.joined();
+    assert!(joined.member_id.starts_with("a\\n\\u{1b}b-"), "{}", joined.member_id);
+}
+
+#[test]
+fn a_group_of_one_is_joined_within_milliseconds() {
+    let mut times: Vec<_> = (0..15)
+        .map(|_| {
+            let mut member = Member::new(&unique("group"));
+            let clock = Clock::system();
+            member.joined();
+            clock.elapsed()
+        })
+        .collect();
+    times.sort();
+    // Kafka waits for more members, group.initial.rebalance.delay.ms.
+    if !broker::shared().is_kafka() {
+        assert!(times[times.len() / 2] < Duration::from_millis(10), "{times:?}");
+    }
 }
