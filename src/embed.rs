@@ -21,7 +21,7 @@ use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, T
 use crate::clock::Clock;
 use crate::config::ConfigError;
 use crate::config::broker::BrokerConfig;
-use crate::config::listener::{Endpoint, Endpoints, Exposure, listeners};
+use crate::config::listener::{Endpoint, Endpoints, Exposure, check_exposure, listeners};
 use crate::config::value::{Durability, HttpPort};
 use crate::http::{self, HttpState, Names};
 use crate::ids::Ids;
@@ -280,6 +280,7 @@ impl Builder {
     /// Starts; on return everything works: metadata, groups and declared topics.
     pub async fn start(self) -> Result<Ottla, StartError> {
         self.config.check()?;
+        self.check_http()?;
         let ephemeral = self.config.ottla_durability == Durability::Ephemeral;
         let folder = PathBuf::from(self.config.data_dir());
         let lock = if ephemeral { None } else { Some(DataLock::take(&folder)?) };
@@ -299,7 +300,7 @@ impl Builder {
             Arc::clone(&metrics),
         );
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
-        let http_host = self.http_host();
+        let http_host = self.config.ottla_http_host;
         let state = HttpState {
             boot: Arc::clone(&boot),
             metrics: Arc::clone(&metrics),
@@ -358,15 +359,11 @@ impl Builder {
         Ok(bound)
     }
 
-    /// Where HTTP is served: on this machine only, unless the operator has let others in, and a
-    /// Kafka listener lets them in, too.
-    fn http_host(&self) -> IpAddr {
-        let is_open = |endpoint: &Endpoint| !endpoint.is_loopback();
-        let is_open = self.config.listeners.iter().any(is_open);
-        match self.exposure {
-            Exposure::InsecureNoAuth if is_open => Ipv4Addr::UNSPECIFIED.into(),
-            Exposure::InsecureNoAuth | Exposure::Loopback => Ipv4Addr::LOCALHOST.into(),
-        }
+    /// Whether HTTP, which knows no users, may listen where it is to.
+    fn check_http(&self) -> Result<(), ConfigError> {
+        let HttpPort::On(port) = self.config.ottla_http_port else { return Ok(()) };
+        let host = self.config.ottla_http_host.to_string();
+        check_exposure(&Endpoint { name: "HTTP".to_owned(), host, port }, self.exposure)
     }
 
     /// Serves HTTP where that is wanted; a port that is taken is a warning, no more.

@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ottla::Ottla;
+use ottla::config::ConfigTable;
+use ottla::config::listener::Exposure;
 use ottla::config::value::HttpPort;
 use serde_json::{Value, json};
 
@@ -50,6 +52,31 @@ fn command(ottla: &Ottla, args: &[&str], input: &[u8]) {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     assert!(child.wait().unwrap().success(), "{args:?}");
+}
+
+#[test]
+fn other_machines_are_let_in_only_where_that_is_said() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let start = |exposure, host: &str| {
+        let builder = Ottla::builder().ephemeral().exposure(exposure).with_config(|config| {
+            config.set("listeners", "PLAINTEXT://0.0.0.0:0").unwrap();
+            config.set("ottla.http.port", "0").unwrap();
+            config.set("ottla.http.host", host).unwrap();
+        });
+        runtime.block_on(builder.start())
+    };
+    // A Kafka listener that lets others in does not open HTTP to them.
+    for (host, expected) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "0.0.0.0")] {
+        let ottla = start(Exposure::InsecureNoAuth, host).unwrap();
+        assert_eq!(ottla.http_address().unwrap().ip().to_string(), expected);
+        runtime.block_on(ottla.stop()).unwrap();
+    }
+    let builder = Ottla::builder().ephemeral().with_config(|config| {
+        config.set("ottla.http.port", "0").unwrap();
+        config.set("ottla.http.host", "0.0.0.0").unwrap();
+    });
+    let error = runtime.block_on(builder.start()).unwrap_err().to_string();
+    assert!(error.contains("HTTP://0.0.0.0") && error.contains("--insecure-no-auth"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Broker configs that mean something in ottla: Kafka's names where Kafka has one, `ottla.` for
 //! our own. Those that Kafka has and one node has no use for are in [`super::accepted`].
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::keys::{Change, ConfigError, Importance, KeyInfo};
 use super::listener::{Endpoints, Protocols};
 use super::value::{
@@ -235,6 +237,10 @@ config_keys! {
         "ottla.durability" => ottla_durability: Durability = Durability::Fsync,
             { importance: HIGH.importance,
               valid: Valid::Form("fsync, interval:<ms>, os or ephemeral") };
+        /// The address of health, metrics and the console; `0.0.0.0` and `::` are every interface.
+        /// Beyond loopback needs `--insecure-no-auth`.
+        "ottla.http.host" => ottla_http_host: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST),
+            { importance: HIGH.importance, valid: Valid::Form("an IP address") };
         /// The port of health, metrics and the console; 0 takes any free one, `off` has none.
         "ottla.http.port" => ottla_http_port: HttpPort = HttpPort::On(8080),
             { importance: HIGH.importance, valid: Valid::Form("a port number or off") };
@@ -253,8 +259,8 @@ config_keys! {
         /// How many ms after its last write a producer's sequence is forgotten.
         "producer.id.expiration.ms" => producer_id_expiration_ms: i32 = 86_400_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low, change: Change::Dynamic };
-        /// The most bytes of requests in memory; more wait in their sockets. -1: a quarter of
-        /// the machine's memory.
+        /// The most bytes of requests in memory, besides 16 KiB a connection; more wait in their
+        /// sockets. -1: a quarter of the machine's memory.
         "queued.max.request.bytes" => queued_max_request_bytes: i64 = -1,
             { valid: Valid::AtLeast(-1) };
         /// How many connections may wait to be taken.
