@@ -89,6 +89,17 @@ fn other_machines_are_not_let_in_by_accident() {
 }
 
 #[test]
+fn clients_are_told_the_address_that_is_advertised() {
+    let advertise = ["--advertise", "PLAINTEXT://10.20.30.40:19092"];
+    let broker = Broker::start(&Storage::Memory, &advertise).unwrap();
+    // The bootstrap address stays the one that is bound: ping goes no further than that.
+    let found = run(broker.bootstrap(), &["ping", "--json"]).json();
+    let told = json!([{ "node_id": 1, "address": "10.20.30.40:19092" }]);
+    assert_eq!((&found["up"], &found["brokers"]), (&json!(true), &told));
+    broker.stop().unwrap();
+}
+
+#[test]
 fn ctrl_c_stops_cleanly_with_a_fetch_parked() {
     let cluster = Cluster::start();
     cluster.feed(&["produce", "t"], b"x\n").ok();

@@ -1,11 +1,15 @@
 //! Produce (API 0): what is stored and what is answered when all is well, in every version and with
 //! every codec.
 
+use std::io::Write;
+
 use bytes::Bytes;
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::produce::{PartitionProduceResponse, ProduceRequest};
 
 use super::batch::{Batch, CODECS, Record, Stored, without_brokers_own};
+use super::broker;
 use super::client::Client;
 use super::kit;
 
@@ -168,5 +172,28 @@ fn a_topic_with_a_codec_of_its_own_stores_in_it() {
         assert_eq!((stored[0].record_count, stored[0].last_offset_delta), (5, 4));
         let at = kit::list_offsets(&mut client, &topic, 0, -3);
         assert_eq!(at.offset, 1, "{name}: the records are still readable");
+    }
+}
+
+#[test]
+fn lz4_frames_whose_blocks_depend_on_each_other_are_stored_and_served() {
+    if broker::shared().is_kafka() {
+        return; // Differs from Kafka: it answers -1.
+    }
+    let mut client = Client::connect();
+    // In a compacted topic every record is looked at.
+    for configs in [&[][..], &[("cleanup.policy", "compact")]] {
+        let topic = kit::topic_with(&mut client, 1, configs);
+        let value = "depends on what stood before ".repeat(100);
+        let records = (0..100).map(|_| Record::at(kit::now_ms(), &value).key("k"));
+        let mut batch = Batch::records(records.collect()).codec(3);
+        let linked = FrameInfo::new().block_mode(BlockMode::Linked).block_size(BlockSize::Max64KB);
+        let mut encoder = FrameEncoder::with_frame_info(linked, Vec::new());
+        encoder.write_all(&batch.plain_payload()).unwrap();
+        batch.payload = Some(encoder.finish().unwrap());
+        kit::produced(&mut client, &topic, 0, batch.bytes());
+        let stored = kit::stored(&mut client, &topic, 0, 0);
+        assert_eq!(stored.len(), 1);
+        assert_eq!(stored[0].as_sent(), without_brokers_own(&batch.bytes()));
     }
 }
