@@ -20,6 +20,8 @@ use crate::types::TopicPartition;
 const MEMORY_BYTES_MIN: i64 = 1024 * 1024;
 /// How often `log.cleaner.backoff.ms` is looked at while it lasts, in ms.
 const LOOK_MS: u64 = 1_000;
+/// How many bytes go by between two looks at the free space.
+const ROOM_LOOK_BYTES: u64 = 16 * 1024 * 1024;
 /// How far the cleaner may be ahead of its budget before it sleeps, in ms.
 const AHEAD_MS_MAX: u64 = 100;
 
@@ -122,7 +124,7 @@ impl Broker {
     /// Compacts every partition that is due, each until it is so no longer.
     fn clean(&self, throttle: &mut Throttle) {
         let settings = self.cleaner_settings();
-        if !settings.is_enabled {
+        if !settings.is_enabled || !self.has_room_to_compact() {
             return;
         }
         for (_, partition) in self.due() {
@@ -168,13 +170,20 @@ impl Broker {
         throttle: &mut Throttle,
     ) -> bool {
         let memory_bytes = self.cleaner_settings().memory_bytes;
+        let mut unseen = 0_u64;
+        let mut is_full = false;
         let mut pace = |io: Io, bytes: u64| {
             let counter = match io {
                 Io::Read => &self.cleaner.read_bytes,
                 Io::Written => &self.cleaner.written_bytes,
             };
             counter.fetch_add(bytes, Ordering::Relaxed);
-            throttle.pace(bytes)
+            unseen = unseen.saturating_add(bytes);
+            if unseen >= ROOM_LOOK_BYTES {
+                unseen = 0;
+                is_full = !self.has_room_to_compact();
+            }
+            if is_full { Flow::Stop } else { throttle.pace(bytes) }
         };
         let now = self.clock.now().wall;
         match partition.compact(cleanable, memory_bytes, now, &mut pace) {
@@ -188,7 +197,10 @@ impl Broker {
             }
             Err(error) => {
                 // One that is closed meanwhile has been deleted.
-                if !throttle.is_stopping() && !partition.is_offline() {
+                if is_full {
+                    let (topic, index) = (&partition.topic, partition.index);
+                    tracing::warn!(%topic, partition = %index, "not compacted: the disk is full");
+                } else if !throttle.is_stopping() && !partition.is_offline() {
                     self.failed(partition, &error);
                 }
                 false

@@ -83,12 +83,7 @@ impl Broker {
         if self.config.ottla_durability == Durability::Ephemeral {
             return;
         }
-        let (fs, path) = (&self.folder.fs, &self.folder.path);
-        let (Ok(free), Ok(total)) = (fs.free_bytes(path), fs.total_bytes(path)) else { return };
-        let reserve = match self.config.min_free_bytes {
-            Some(bytes) => u64::try_from(bytes).unwrap_or(0),
-            None => RESERVE_BYTES.min(total / RESERVE_SHARE),
-        };
+        let Some((free, reserve)) = self.free_and_reserve() else { return };
         match self.partition_context.space.set(free, reserve) {
             Some(true) => tracing::error!(free, reserve, "disk full: producers are refused"),
             Some(false) => {
@@ -99,6 +94,24 @@ impl Broker {
         if self.partition_context.space.is_full() {
             self.remove_due_files();
         }
+    }
+
+    /// Bytes that are free, and how many should be; `None` where the file system does not say.
+    fn free_and_reserve(&self) -> Option<(u64, u64)> {
+        let (fs, path) = (&self.folder.fs, &self.folder.path);
+        let (free, total) = (fs.free_bytes(path).ok()?, fs.total_bytes(path).ok()?);
+        let reserve = match self.config.min_free_bytes {
+            Some(bytes) => u64::try_from(bytes).unwrap_or(0),
+            None => RESERVE_BYTES.min(total / RESERVE_SHARE),
+        };
+        Some((free, reserve))
+    }
+
+    /// Whether compaction, which frees space but needs some first, may go on: it leaves half of the
+    /// reserve to deletes, commits and topic changes.
+    pub(super) fn has_room_to_compact(&self) -> bool {
+        self.config.ottla_durability == Durability::Ephemeral
+            || self.free_and_reserve().is_none_or(|(free, reserve)| free >= reserve / 2)
     }
 
     fn remove_due_files(&self) {

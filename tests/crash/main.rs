@@ -1,6 +1,6 @@
 //! kill -9 under load, over and over on one data folder, a fifth of the times while it starts: the
 //! checker finds nothing lost, moved or doubled, and no committed offset gone back. And a
-//! deletion that was cut short; `full_disk.rs` has a disk without room.
+//! deletion that was cut short; `full_disk.rs` has a disk without room, `table.rs` a compacted topic.
 //!
 //! Through all rounds run two idempotent producers, which send the same batch again until it is
 //! acknowledged; a plain one, which leaves a batch whose answer was lost behind; consumers that
@@ -16,6 +16,7 @@ mod full_disk;
 mod librdkafka;
 #[path = "../support/mod.rs"]
 mod support;
+mod table;
 mod wire;
 mod writers;
 

@@ -46,7 +46,7 @@ impl Wire {
         Ok(Self { stream })
     }
 
-    fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+    pub(crate) fn call<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
         let header = RequestHeader {
             api_key: R::KEY,
             api_version: version,

@@ -21,6 +21,8 @@ use crate::types::Offset;
 
 /// Bytes gathered before they are written.
 const WRITE_LEN: usize = 1024 * 1024;
+/// Bytes written before they are synced, so that syncs of others do not wait for a whole segment.
+const SYNC_LEN: u64 = 32 * 1024 * 1024;
 /// Offsets in a segment count from its base in 31 bits.
 const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
 
@@ -67,9 +69,10 @@ impl LogReader {
         };
         run.learn(&segments, pace)?;
         let count = segments.partition_point(|segment| segment.base < run.end);
-        let compacted = segments.get(..count).unwrap_or_default();
-        let behind = segments.get(count).map_or(run.end, |next| next.base);
-        run.groups = groups(compacted, run.plan.segment_bytes, behind);
+        if let (true, Some(next)) = (run.plan.cleanable.from < run.end, segments.get(count)) {
+            let compacted = segments.get(..count).unwrap_or_default();
+            run.groups = groups(compacted, run.plan.segment_bytes, next.base);
+        }
         Ok(run)
     }
 }
@@ -106,10 +109,9 @@ impl Compaction {
     ) -> Result<(), CompactError> {
         let (from, end) = (self.plan.cleanable.from, self.plan.cleanable.end);
         let mut transactions = self.transactions.clone();
-        let first = segments.partition_point(|segment| segment.base <= from).saturating_sub(1);
-        let dirty = segments.iter().skip(first).take_while(|segment| segment.base < end);
-        for (index, segment) in dirty.enumerate() {
-            let next = segments.get(first + index + 1).map_or(end, |next| next.base);
+        let followed = segments.iter().zip(segments.iter().skip(1).map(|next| next.base));
+        let dirty = followed.filter(|(_, next)| from < *next && *next <= end);
+        for (segment, next) in dirty {
             let mut source = Source::new(segment).map_err(ReadError::from)?;
             while let Some(batch) = source.next(pace)? {
                 let header = *batch.header();
@@ -306,6 +308,7 @@ struct Target {
     base: Offset,
     buffer: Vec<u8>,
     written: u64,
+    synced: u64,
     index: Index,
     index_interval_bytes: u32,
 }
@@ -330,6 +333,7 @@ impl Target {
             base,
             buffer: Vec::new(),
             written: 0,
+            synced: 0,
             index: Index::new(base, last_append),
             index_interval_bytes: factory.index_interval_bytes,
             path,
@@ -349,6 +353,10 @@ impl Target {
         let count = self.buffer.len() as u64;
         self.buffer.clear();
         self.written += count;
+        if self.written - self.synced >= SYNC_LEN {
+            self.file.sync_data().map_err(LogError::io("sync", &self.path))?;
+            self.synced = self.written;
+        }
         match pace(Io::Written, count) {
             Flow::Continue => Ok(()),
             Flow::Stop => Err(CompactError::Stopped),

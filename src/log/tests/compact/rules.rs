@@ -74,6 +74,26 @@ fn the_active_segment_is_never_touched() {
 }
 
 #[test]
+fn a_compacted_segment_that_became_active_is_not_touched_either() {
+    let mut table = Table::new();
+    table.put(&[("a", "1"), ("b", "1")]);
+    table.put(&[("a", "2")]);
+    table.roll();
+    table.compact();
+    table.log.advance_start(Offset(1)).unwrap();
+    // As after a power cut: the active segment and the mark were not on disk yet.
+    for name in [layout::segment_file(Offset(3)), layout::COMPACTED.to_owned()] {
+        table.fs.remove_file(&dir().join(name)).unwrap();
+    }
+    table.open(Checkpoint { durable_up_to: Offset(3), ..Checkpoint::default() }).unwrap();
+    assert_eq!((table.cleanable().dirty_bytes, table.compact()), (0, 0));
+    table.put(&[("a", "3")]);
+    table.roll();
+    table.compact();
+    assert_eq!(table.told(), "1:b=1 3:a=3");
+}
+
+#[test]
 fn nothing_at_or_behind_the_given_end_is_touched_or_counts() {
     let mut table = Table::new();
     for value in ["1", "2", "3", "4"] {
