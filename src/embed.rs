@@ -288,8 +288,8 @@ impl Builder {
         let bound = self.bind().await?;
         let addresses: Vec<_> =
             bound.iter().map(|bound| (bound.name.clone(), bound.address)).collect();
-        let (flusher, flusher_thread) =
-            Flusher::start(self.clock.clone()).map_err(|e| StartError::Internal(e.to_string()))?;
+        let (flusher, flusher_thread) = Flusher::start(self.clock.clone(), self.cache_bytes())
+            .map_err(|e| StartError::Internal(e.to_string()))?;
         let (boot, tasks) = (Arc::new(Boot::default()), Arc::new(Tasks::default()));
         let metrics = Arc::new(ServerMetrics::default());
         let server = Server::new(
@@ -344,6 +344,16 @@ impl Builder {
                 Err(error)
             }
         }
+    }
+
+    /// Bytes of the page cache that the newest log may hold: as set, at most a sixteenth of the memory.
+    fn cache_bytes(&self) -> u64 {
+        if self.config.ottla_durability == Durability::Ephemeral {
+            return 0;
+        }
+        let memory = rustix::system::sysinfo();
+        let memory_bytes = memory.totalram.saturating_mul(u64::from(memory.mem_unit));
+        u64::try_from(self.config.log_cache_bytes).unwrap_or(0).min(memory_bytes / 16)
     }
 
     async fn bind(&self) -> Result<Vec<Bound>, StartError> {

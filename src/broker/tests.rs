@@ -29,7 +29,7 @@ struct Run {
 
 fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
     let clock = Clock::manual(Timestamp(1_700_000_000_000));
-    let (flusher, thread) = Flusher::start(clock.clone()).unwrap();
+    let (flusher, thread) = Flusher::start(clock.clone(), 0).unwrap();
     let opened = Broker::open(BrokerOptions {
         config: BrokerConfig { num_partitions: 1, ..BrokerConfig::default() },
         clock: clock.clone(),

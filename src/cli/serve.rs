@@ -20,6 +20,9 @@ use crate::telemetry::{self, LogFormat};
 /// How long a clean stop may take.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// Threads for what must wait for the disk, cold reads above all.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 /// Run the broker
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serve {
@@ -61,7 +64,10 @@ impl Serve {
         if let Some(path) = &self.ready_json {
             Ready::remove(path)?;
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .max_blocking_threads(BLOCKING_THREADS_MAX)
+            .enable_all()
+            .build();
         let runtime = runtime.map_err(|error| Ended::failed(format!("no runtime: {error}")))?;
         let outcome = runtime.block_on(self.serve(&loaded, topics, out));
         // Whatever still runs has been asked to end and had its time.

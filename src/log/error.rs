@@ -55,14 +55,6 @@ pub enum LogError {
         /// The batch's base offset.
         got: Offset,
     },
-    /// A batch larger than a segment may be. Nothing has been written.
-    #[error("batch of {size_bytes} bytes is over segment.bytes {segment_bytes}")]
-    OverSegment {
-        /// The batch.
-        size_bytes: u64,
-        /// The limit.
-        segment_bytes: u64,
-    },
     /// A start offset beyond the log end. Nothing has been changed.
     #[error("start offset {asked} is beyond the log end offset {end}")]
     StartBeyondEnd {

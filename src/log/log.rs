@@ -125,12 +125,13 @@ impl Log {
     }
 
     /// Appends batches that have been assigned the offsets from the log end on, with one write, or
-    /// one a segment. They are visible to readers when it returns, and durable after a sync.
+    /// one a segment; a batch that is larger than a segment gets one of its own. They are visible to
+    /// readers when it returns, and durable after a sync.
     ///
     /// # Errors
-    /// `NotConsecutive` and `OverSegment` before anything is written. `NoRoom` once everything that
-    /// was written has been taken back. `Poisoned`, and `Io`, which poisons: no reader will see any
-    /// of the batches before the log is opened anew; then they may be there.
+    /// `NotConsecutive` before anything is written. `NoRoom` once everything that was written has
+    /// been taken back. `Poisoned`, and `Io`, which poisons: no reader will see any of the batches
+    /// before the log is opened anew; then they may be there.
     pub fn append(&mut self, batches: &[ValidBatch], now: Timestamp) -> Result<Appended, LogError> {
         self.check_alive()?;
         self.check_batches(batches)?;
@@ -158,6 +159,11 @@ impl Log {
     /// Everything before is on disk as far as is known.
     pub fn synced_end(&self) -> Offset {
         self.synced_end
+    }
+
+    /// Bytes of the active segment that were appended since [`Unsynced::hand_over`] gave any.
+    pub fn unhanded_bytes(&self) -> u64 {
+        self.tail.as_ref().map_or(0, |tail| tail.segment.unhanded_bytes(tail.size_bytes))
     }
 
     /// Bytes in all segments.
@@ -209,6 +215,7 @@ impl Log {
         let files: Result<Vec<_>, _> =
             segments.iter().skip(first).map(|segment| segment.file()).collect();
         let files = files.inspect_err(|_| self.poison())?;
+        let sizes = segments.iter().skip(first).map(|s| (Arc::clone(s), s.size_bytes())).collect();
         let mut dirs = Vec::new();
         if self.names > self.names_synced {
             dirs.push(self.factory.dir.clone());
@@ -218,6 +225,7 @@ impl Log {
             files,
             dirs,
             end,
+            segments: sizes,
             fs: Arc::clone(&self.factory.fs),
             dir: self.factory.dir.clone(),
             names: self.names,
@@ -346,15 +354,11 @@ impl Log {
     }
 
     fn check_batches(&self, batches: &[ValidBatch]) -> Result<(), LogError> {
-        let segment_bytes = self.config.segment_bytes;
         let mut expected = self.end_offset();
         for batch in batches {
-            let (got, size_bytes) = (batch.header().base_offset, batch.size_bytes());
+            let got = batch.header().base_offset;
             if got != expected {
                 return Err(LogError::NotConsecutive { expected, got });
-            }
-            if size_bytes > segment_bytes {
-                return Err(LogError::OverSegment { size_bytes, segment_bytes });
             }
             expected = batch.header().next_offset();
         }

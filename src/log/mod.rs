@@ -63,5 +63,6 @@ pub use log::{Appended, Log};
 pub use read::{BatchIter, LogRange, LogReader};
 pub use recovery::Recovery;
 pub use retention::Deleted;
+pub use segment::SyncedRange;
 pub use sync::Unsynced;
 pub use times::TimedOffset;

@@ -70,7 +70,11 @@ impl Log {
         self.deleted = later;
         let mut failed = Ok(due.len());
         for DeletedFile { path, .. } in due {
-            let removed = self.factory.fs.remove_file(&path);
+            let removed = match self.factory.fs.remove_file(&path) {
+                // Whoever took it away before us wanted the same.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
             if let Err(error) = removed.map_err(LogError::io("remove", &path)) {
                 failed = failed.and(Err(error));
             }

@@ -2,9 +2,10 @@
 //! that ten thousand quiet partitions cost neither descriptors nor reads at start.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use bytes::Bytes;
 
@@ -33,6 +34,26 @@ pub(crate) struct Segment {
     gaps: Arc<AtomicBool>,
     /// When this process first saw it.
     seen: Timestamp,
+    /// How far the page-cache window knows it.
+    handed: Mutex<Handed>,
+}
+
+/// Where what was handed to the page-cache window ends.
+#[derive(Clone, Copy, Debug)]
+struct Handed {
+    position: u64,
+    offset: Offset,
+}
+
+/// A range of a segment that is on disk and may leave the page cache.
+#[derive(Clone, Debug)]
+pub struct SyncedRange {
+    /// The segment.
+    pub file: Arc<dyn File>,
+    /// Its bytes.
+    pub bytes: Range<u64>,
+    /// The records in it, roughly.
+    pub offsets: Range<Offset>,
 }
 
 /// What all segments of a log have in common.
@@ -58,6 +79,7 @@ impl SegmentFactory {
             index_interval_bytes: self.index_interval_bytes,
             gaps: Arc::clone(&self.gaps),
             seen: now,
+            handed: Mutex::new(Handed { position: size_bytes, offset: base }),
         }
     }
 
@@ -136,6 +158,32 @@ impl Segment {
         batches.for_each(|batch| index.push(batch, self.index_interval_bytes));
         index.last_append = now;
         self.size_bytes.store(index.size_bytes, Ordering::Release);
+    }
+
+    /// Bytes appended by this process that the page-cache window has not taken over.
+    pub(crate) fn unhanded_bytes(&self, size_bytes: u64) -> u64 {
+        size_bytes.saturating_sub(self.handed().position)
+    }
+
+    /// Hands over what was synced up to `size_bytes`, once that is at least `least` bytes.
+    pub(crate) fn hand_over(
+        &self,
+        size_bytes: u64,
+        end: Offset,
+        least: u64,
+    ) -> Option<SyncedRange> {
+        let file = Arc::clone(self.file.get()?);
+        let mut handed = self.handed();
+        let Handed { position, offset } = *handed;
+        if size_bytes.saturating_sub(position) < least.max(1) {
+            return None;
+        }
+        *handed = Handed { position: size_bytes, offset: end };
+        Some(SyncedRange { file, bytes: position..size_bytes, offsets: offset..end })
+    }
+
+    fn handed(&self) -> MutexGuard<'_, Handed> {
+        self.handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When this process first saw it.

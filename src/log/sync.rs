@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::fs::{File, Fs};
 use super::layout::LEADER_EPOCHS;
+use super::segment::{Segment, SyncedRange};
 use crate::types::Offset;
 
 /// Everything that must be synced so that the log is durable up to `end`.
@@ -17,6 +18,8 @@ pub struct Unsynced {
     pub dirs: Vec<PathBuf>,
     /// What is durable once all the rest has been synced.
     pub end: Offset,
+    /// The segments of `files`, and how long each was.
+    pub(crate) segments: Vec<(Arc<Segment>, u64)>,
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
     pub(crate) names: u64,
@@ -36,6 +39,14 @@ impl Unsynced {
     pub fn sync(&self) -> io::Result<()> {
         self.files.iter().try_for_each(|file| file.sync_data())?;
         self.sync_names()
+    }
+
+    /// Ranges of at least `least` bytes that [`Unsynced::sync`] has put on disk and that were not
+    /// given before: what may leave the page cache.
+    pub fn hand_over(&self, least: u64) -> impl Iterator<Item = SyncedRange> {
+        self.segments
+            .iter()
+            .filter_map(move |(segment, size)| segment.hand_over(*size, self.end, least))
     }
 
     /// The part of [`Unsynced::sync`] that is not `files`, for callers who sync many files at once.

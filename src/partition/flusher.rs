@@ -7,7 +7,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::Partition;
+use super::cache_window::{CacheWindow, PIECE_BYTES};
 use crate::clock::Clock;
+use crate::log::SyncedRange;
+use crate::types::Monotonic;
 
 /// Partitions synced at the same time when a round has several.
 const PARALLEL_SYNCS: usize = 4;
@@ -22,6 +25,7 @@ struct Shared {
     filled: Condvar,
     rounds: Mutex<Rounds>,
     clock: Clock,
+    has_window: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,17 +48,21 @@ pub struct Rounds {
 }
 
 impl Flusher {
-    /// Starts the thread. It ends after [`Flusher::close`].
-    pub fn start(clock: Clock) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, which keeps `cache_bytes` of what it has synced in the page cache, or
+    /// leaves that to the kernel if it is 0. It ends after [`Flusher::close`].
+    pub fn start(clock: Clock, cache_bytes: u64) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let window = CacheWindow::new(cache_bytes);
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             filled: Condvar::new(),
             rounds: Mutex::default(),
             clock,
+            has_window: window.is_on(),
         });
         let flusher = Self(Arc::clone(&shared));
-        let thread =
-            std::thread::Builder::new().name("ottla-sync".into()).spawn(move || run(&shared))?;
+        let thread = std::thread::Builder::new()
+            .name("ottla-sync".into())
+            .spawn(move || run(&shared, window))?;
         Ok((flusher, thread))
     }
 
@@ -72,13 +80,23 @@ impl Flusher {
         self.0.filled.notify_one();
     }
 
+    /// Whether what is synced is kept in the page cache up to a size only.
+    pub fn has_window(&self) -> bool {
+        self.0.has_window
+    }
+
+    /// The time by the sync thread's clock.
+    pub(super) fn now(&self) -> Monotonic {
+        self.0.clock.now().monotonic
+    }
+
     /// What the rounds so far took.
     pub fn rounds(&self) -> Rounds {
         *self.0.rounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn run(shared: &Shared) {
+fn run(shared: &Shared, mut window: CacheWindow) {
     loop {
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         while queue.dirty.is_empty() {
@@ -89,37 +107,46 @@ fn run(shared: &Shared) {
         }
         let dirty = std::mem::take(&mut queue.dirty);
         drop(queue);
-        round(shared, &dirty);
+        for (partition, ranges) in dirty.iter().zip(round(shared, &dirty)) {
+            ranges.into_iter().for_each(|range| window.add(partition, range));
+        }
+        window.shrink(shared.clock.now().monotonic);
     }
 }
 
 /// Syncs everything that `dirty` holds now; an error poisons just the partition it belongs to, for
-/// the files of the others were synced by calls of their own.
-fn round(shared: &Shared, dirty: &[Arc<Partition>]) {
+/// the files of the others were synced by calls of their own. Returns what each may let go of.
+fn round(shared: &Shared, dirty: &[Arc<Partition>]) -> Vec<Vec<SyncedRange>> {
     let begin = shared.clock.elapsed();
-    let failed = if let [only] = dirty {
-        usize::from(!sync(only))
+    let results = if let [only] = dirty {
+        vec![sync(only)]
     } else {
         let share = dirty.len().div_ceil(PARALLEL_SYNCS);
         std::thread::scope(|scope| {
             let threads: Vec<_> = dirty
                 .chunks(share)
-                .map(|part| scope.spawn(|| part.iter().filter(|p| !sync(p)).count()))
+                .map(|part| scope.spawn(|| part.iter().map(sync).collect::<Vec<_>>()))
                 .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or(0)).sum()
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
         })
     };
     let mut rounds = shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
     rounds.count += 1;
     rounds.time += shared.clock.elapsed().saturating_sub(begin);
     rounds.partitions += u64::try_from(dirty.len()).unwrap_or(u64::MAX);
+    let failed = results.iter().filter(|result| result.is_err()).count();
     rounds.failed += u64::try_from(failed).unwrap_or(u64::MAX);
+    let ranges = |result: Result<Vec<SyncedRange>, SyncFailed>| result.unwrap_or_default();
+    results.into_iter().map(ranges).collect()
 }
 
-fn sync(partition: &Arc<Partition>) -> bool {
-    let Some(unsynced) = partition.begin_sync() else { return true };
+/// The partition is offline and its log says why.
+struct SyncFailed;
+
+fn sync(partition: &Arc<Partition>) -> Result<Vec<SyncedRange>, SyncFailed> {
+    let Some(unsynced) = partition.begin_sync() else { return Ok(Vec::new()) };
     let result = unsynced.sync();
     let ok = result.is_ok();
     partition.end_sync(&unsynced, result);
-    ok
+    if ok { Ok(unsynced.hand_over(PIECE_BYTES).collect()) } else { Err(SyncFailed) }
 }

@@ -6,6 +6,7 @@
 //! Deliberately not here: topic names' meaning, groups, wire types.
 
 mod admission;
+mod cache_window;
 mod compaction;
 mod error;
 mod flusher;
@@ -15,6 +16,8 @@ mod partition;
 mod producers;
 mod registry;
 mod space;
+#[cfg(test)]
+mod tests;
 mod waiters;
 
 pub use compaction::{Compacted, CompactionError};

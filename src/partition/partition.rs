@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+use super::cache_window::{PIECE_BYTES, Readers};
 use super::error::{AppendError, ReadError};
 use super::producers::{Checked, Producers};
 use super::space::Space;
@@ -14,7 +15,9 @@ use super::{Flusher, admission, producers};
 use crate::config::value::Durability;
 use crate::log::{CompactionConfig, Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
 use crate::records::{Compression, ValidBatch};
-use crate::types::{LeaderEpoch, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId};
+use crate::types::{
+    LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId,
+};
 
 /// The settings of a topic as a partition needs them.
 #[derive(Clone, Debug)]
@@ -111,6 +114,7 @@ pub struct Partition {
     waiters: Waiters,
     /// Told when a sync has ended.
     sync_ended: Condvar,
+    readers: Mutex<Readers>,
 }
 
 #[derive(Debug)]
@@ -197,6 +201,7 @@ impl Partition {
             queued: AtomicBool::new(false),
             waiters: Waiters::default(),
             sync_ended: Condvar::new(),
+            readers: Mutex::default(),
         })
     }
 
@@ -249,8 +254,9 @@ impl Partition {
         let end = log.end_offset();
         producers.record(batch.header(), base_offset);
         self.log_end.store(end.0, Ordering::Release);
+        let unhanded_bytes = log.unhanded_bytes();
         drop(guard);
-        self.appended(end);
+        self.appended(end, unhanded_bytes);
         Ok(Appended {
             base_offset,
             end,
@@ -260,16 +266,17 @@ impl Partition {
     }
 
     /// Makes an append visible, or asks for the sync that will.
-    fn appended(self: &Arc<Self>, end: Offset) {
+    fn appended(self: &Arc<Self>, end: Offset, unhanded_bytes: u64) {
         match self.context.durability {
-            Durability::Fsync => {
-                if !self.queued.swap(true, Ordering::AcqRel) {
-                    self.context.flusher.enqueue(Arc::clone(self));
+            Durability::Fsync => self.request_sync(),
+            Durability::IntervalMs(_) | Durability::Os => {
+                self.advance_high_watermark(end);
+                // Written behind, so that the page-cache window can let go of it.
+                if unhanded_bytes >= PIECE_BYTES && self.context.flusher.has_window() {
+                    self.request_sync();
                 }
             }
-            Durability::IntervalMs(_) | Durability::Os | Durability::Ephemeral => {
-                self.advance_high_watermark(end);
-            }
+            Durability::Ephemeral => self.advance_high_watermark(end),
         }
     }
 
@@ -284,9 +291,20 @@ impl Partition {
     pub(super) fn begin_sync(&self) -> Option<Unsynced> {
         self.queued.store(false, Ordering::Release);
         let mut writer = self.lock();
-        let unsynced = writer.log.as_ref()?.unsynced().ok()?;
-        writer.syncing = !unsynced.is_empty();
-        writer.syncing.then_some(unsynced)
+        if writer.broken.is_some() {
+            return None; // After a failed sync another one would say that all is well.
+        }
+        match writer.log.as_ref()?.unsynced() {
+            Ok(unsynced) => {
+                writer.syncing = !unsynced.is_empty();
+                writer.syncing.then_some(unsynced)
+            }
+            Err(error) => {
+                // What waits for this sync must hear that there is none.
+                self.break_down(writer, &format!("sync not begun: {error}"));
+                None
+            }
+        }
     }
 
     /// Takes in how a sync went: on success what it covered is durable and visible, on failure the
@@ -310,13 +328,18 @@ impl Partition {
         }
     }
 
-    /// A full disk is told and changes nothing; after any other failure the partition is offline.
+    /// What an error of the log comes to: a full disk is told and changes nothing, nor does any other
+    /// error after which the log may still be written.
     fn failed(&self, writer: MutexGuard<'_, Writer>, error: &LogError) -> AppendError {
         if let LogError::NoRoom { .. } = error {
             self.context.space.close();
             return AppendError::DiskFull;
         }
-        self.break_down(writer, &error.to_string())
+        if writer.log.as_ref().is_some_and(Log::is_poisoned) {
+            self.break_down(writer, &error.to_string())
+        } else {
+            AppendError::Storage(error.to_string())
+        }
     }
 
     /// Takes it offline until restart.
@@ -403,7 +426,25 @@ impl Partition {
             return Ok((None, watermarks));
         }
         let range = self.reader()?.read(from, up_to, max_bytes, at_least_one);
-        Ok((range.map_err(|error| ReadError::Storage(error.to_string()))?, watermarks))
+        let range = range.map_err(|error| ReadError::Storage(error.to_string()))?;
+        if let Some(range) = range.as_ref().filter(|_| self.context.flusher.has_window()) {
+            self.readers().note(from, range.next, self.context.flusher.now());
+        }
+        Ok((range, watermarks))
+    }
+
+    /// Whether a consumer that has read since `active_since` will read on between these offsets.
+    pub(super) fn is_read_between(
+        &self,
+        start: Offset,
+        end: Offset,
+        active_since: Monotonic,
+    ) -> bool {
+        self.readers().any_between(start, end, active_since)
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where a log whose last record has `epoch`, and that goes on at `offset`, parts from this one

@@ -1,6 +1,6 @@
 //! Who waits for a partition to move. A producer that finds nobody pays one atomic load.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
@@ -45,11 +45,13 @@ impl Waiters {
     pub fn register(&self, wake: &Wake) -> Registration<'_> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner).push(wake.clone());
         self.count.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst); // The caller's look comes after, on every processor.
         Registration { waiters: self, wake: wake.clone() }
     }
 
     /// Wakes everyone registered. Call after the change is visible.
     pub fn wake_all(&self) {
+        fence(Ordering::SeqCst); // The change comes before the look at who waits.
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }

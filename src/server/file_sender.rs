@@ -2,6 +2,7 @@
 //! reads off the runtime's threads where they must come from the disk.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tokio::io::Interest;
@@ -11,7 +12,7 @@ use super::patience::Patience;
 use crate::log::fs::File;
 
 /// One read of a cold range, in bytes.
-const COLD_READ_BYTES: u64 = 1024 * 1024;
+const COLD_READ_BYTES: u64 = 512 * 1024;
 /// Handed to one sendfile call at most, in bytes; the hot/cold question is asked anew for each.
 const HOT_SEND_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -19,7 +20,8 @@ const HOT_SEND_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct FileSender {
     patience: Patience,
-    buffer: Vec<u8>,
+    /// For cold reads.
+    buffers: Vec<Vec<u8>>,
 }
 
 impl FileSender {
@@ -27,7 +29,7 @@ impl FileSender {
     pub(crate) const SMALL_BYTES: u64 = 16 * 1024;
 
     pub(crate) fn new(patience: Patience) -> Self {
-        Self { patience, buffer: Vec::new() }
+        Self { patience, buffers: Vec::new() }
     }
 
     /// Appends a small range to `output`.
@@ -65,7 +67,8 @@ impl FileSender {
         Ok(())
     }
 
-    /// Reads a piece on a thread that may block, then writes it.
+    /// Reads piece by piece past the page cache, on threads that may block; the next piece is read
+    /// while one is written. Ends early where the rest turns out to be cached.
     async fn send_cold(
         &mut self,
         stream: &mut TcpStream,
@@ -73,18 +76,35 @@ impl FileSender {
         position: u64,
         left: u64,
     ) -> io::Result<u64> {
-        let length = left.min(COLD_READ_BYTES);
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.resize(small(length), 0);
+        let mut sent = 0;
+        let mut reading = Some(self.begin_cold_read(file, position, left.min(COLD_READ_BYTES)));
+        while let Some(read) = reading.take() {
+            let (buffer, range) = read.await.map_err(io::Error::other)??;
+            sent += u64::try_from(range.len()).unwrap_or(0);
+            let next = (left - sent).min(COLD_READ_BYTES);
+            if next > 0 && !is_cached(&**file, position + sent, next) {
+                reading = Some(self.begin_cold_read(file, position + sent, next));
+            }
+            let piece = buffer.get(range).unwrap_or_default();
+            self.patience.write_all(stream, piece).await?;
+            self.buffers.push(buffer);
+        }
+        self.buffers.truncate(1);
+        Ok(sent)
+    }
+
+    fn begin_cold_read(&mut self, file: &Arc<dyn File>, position: u64, length: u64) -> ColdRead {
+        let mut buffer = self.buffers.pop().unwrap_or_default();
         let file = Arc::clone(file);
-        let read = tokio::task::spawn_blocking(move || {
-            read_exact(&*file, &mut buffer, position).map(|()| buffer)
-        });
-        self.buffer = read.await.map_err(io::Error::other)??;
-        self.patience.write_all(stream, &self.buffer).await?;
-        Ok(length)
+        tokio::task::spawn_blocking(move || {
+            let range = file.read_uncached(&mut buffer, position, small(length))?;
+            Ok((buffer, range))
+        })
     }
 }
+
+/// A buffer, and where in it the bytes asked for stand.
+type ColdRead = tokio::task::JoinHandle<io::Result<(Vec<u8>, Range<usize>)>>;
 
 /// Whether both ends of a range lie in the page cache: asked by reads that may not wait for the disk.
 fn is_cached(file: &dyn File, position: u64, length: u64) -> bool {

@@ -48,7 +48,7 @@ impl Starting {
     }
 
     fn open(&self) -> Arc<Broker> {
-        let (flusher, _thread) = Flusher::start(Clock::system()).expect("a thread");
+        let (flusher, _thread) = Flusher::start(Clock::system(), 0).expect("a thread");
         let options = BrokerOptions {
             config: self.config.clone(),
             clock: Clock::system(),

@@ -11,6 +11,7 @@ mod real;
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -194,6 +195,28 @@ pub trait File: Send + Sync + Debug {
 
     /// The descriptor, for sendfile; `None` where there is none.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Reads `length` bytes from `position` on without keeping them in the page cache, where the file
+    /// system can: for ranges that nobody will read again soon. They stand in `buffer` where the
+    /// range returned says.
+    ///
+    /// # Errors
+    /// What the system says; `UnexpectedEof` if the file is too short.
+    fn read_uncached(
+        &self,
+        buffer: &mut Vec<u8>,
+        position: u64,
+        length: usize,
+    ) -> io::Result<Range<usize>> {
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        self.read_exact_at(buffer.get_mut(..length).unwrap_or_default(), position)?;
+        Ok(0..length)
+    }
+
+    /// Says that a range, which must have been synced, need not stay in the page cache. A hint.
+    fn uncache(&self, _position: u64, _length: u64) {}
 
     /// Fills `buffer` from `position` on.
     ///

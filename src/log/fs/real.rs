@@ -2,15 +2,21 @@
 
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::FileExt;
+use std::num::NonZero;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::{Advice, fadvise};
 
 use super::{Entry, File, Fs, OpenMode};
 
 /// Slices that one system call takes (IOV_MAX of Linux).
 const SLICES_MAX: usize = 1024;
+/// What direct reads begin, end and are stored at multiples of, in bytes: no disk wants more.
+const DIRECT_ALIGN: usize = 4096;
 
 /// The files of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,6 +122,66 @@ impl File for Descriptor {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }
+
+    fn read_uncached(
+        &self,
+        buffer: &mut Vec<u8>,
+        position: u64,
+        length: usize,
+    ) -> io::Result<Range<usize>> {
+        let Ok(direct) = self.direct() else {
+            buffer.resize(length.max(buffer.len()), 0);
+            self.read_exact_at(buffer.get_mut(..length).unwrap_or_default(), position)?;
+            return Ok(0..length);
+        };
+        let skipped = small(position % DIRECT_ALIGN as u64);
+        let span = (skipped + length).next_multiple_of(DIRECT_ALIGN);
+        if buffer.len() < span + DIRECT_ALIGN {
+            buffer.resize(span + DIRECT_ALIGN, 0);
+        }
+        let aligned = buffer.as_ptr().align_offset(DIRECT_ALIGN);
+        let target = buffer.get_mut(aligned..aligned + span).unwrap_or_default();
+        let from = position - skipped as u64;
+        let mut filled = 0;
+        while filled < skipped + length {
+            let rest = target.get_mut(filled..).unwrap_or_default();
+            match direct.read_at(rest, from + filled as u64) {
+                // A read that ends between two multiples has met the end of the file.
+                Ok(count)
+                    if count == 0
+                        || (count % DIRECT_ALIGN != 0 && filled + count < skipped + length) =>
+                {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let start = aligned + skipped;
+        Ok(start..start + length)
+    }
+
+    fn uncache(&self, position: u64, length: u64) {
+        if let Some(length) = NonZero::new(length) {
+            // A file system that cannot do it keeps the pages, as it would without us.
+            let _ = fadvise(&self.0, position, Some(length), Advice::DontNeed);
+        }
+    }
+}
+
+impl Descriptor {
+    /// The same file, read past the page cache; by its descriptor, since its name may have changed.
+    fn direct(&self) -> io::Result<fs::File> {
+        let flags = i32::try_from(rustix::fs::OFlags::DIRECT.bits()).map_err(io::Error::other)?;
+        let path = format!("/proc/self/fd/{}", self.0.as_raw_fd());
+        fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+    }
+}
+
+/// A count below [`DIRECT_ALIGN`] as a size in memory.
+fn small(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(0)
 }
 
 /// Calls `write` (with what is left, and how much went before) until all is written.

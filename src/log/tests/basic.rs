@@ -128,12 +128,16 @@ fn batches_of_one_append_lie_in_order_over_several_segments() {
 }
 
 #[test]
-fn a_batch_larger_than_a_segment_is_refused_and_harms_nothing() {
+fn a_batch_larger_than_a_segment_gets_one_of_its_own() {
     let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
     let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
-    let refused = log.append(&[batch_at(Offset(0), 1000, NOW)], NOW);
-    assert!(matches!(refused, Err(LogError::OverSegment { segment_bytes: 4096, .. })));
     append(&mut log, 1);
+    let appended = log.append(&[batch_at(Offset(1), 1000, NOW)], NOW).unwrap();
+    assert_eq!(appended.rolled_to, Some(Offset(1)));
+    append(&mut log, 1);
+    let bases: Vec<i64> = log.shared.segments.load().iter().map(|segment| segment.base.0).collect();
+    assert_eq!(bases, [0, 1, 1001]);
+    assert_eq!(read_all(&log.reader()), (0..1002).collect::<Vec<i64>>());
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! A partition as broker and producers see it, on a disk that fails on command.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::clock::Clock;
+use crate::config::value::Durability;
+use crate::log::fs::{Crash, Fault, FaultKind, FaultyFs, Fs, Op};
+use crate::log::{Checkpoint, CompactionConfig, Log, LogConfig};
+use crate::records::{BatchBuilder, NewRecord, ValidBatch};
+use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
+
+fn config() -> PartitionConfig {
+    PartitionConfig {
+        log: LogConfig {
+            segment_bytes: 4096,
+            segment_ms: i64::MAX,
+            segment_jitter_ms: 0,
+            index_interval_bytes: 256,
+            retention_ms: -1,
+            retention_bytes: -1,
+            delete: true,
+            compact: false,
+            file_delete_delay_ms: 0,
+        },
+        compact: false,
+        compaction: CompactionConfig {
+            delete_retention_ms: 0,
+            min_compaction_lag_ms: 0,
+            max_compaction_lag_ms: i64::MAX,
+            min_cleanable_dirty_ratio: 0.5,
+        },
+        max_message_bytes: 1 << 20,
+        log_append_time: false,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        compression: None,
+    }
+}
+
+/// A disk, and the thread that syncs it.
+struct Machine {
+    disk: FaultyFs,
+    clock: Clock,
+    flusher: Flusher,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self::on(FaultyFs::new())
+    }
+
+    fn on(disk: FaultyFs) -> Self {
+        disk.create_dir_all(Path::new("/data")).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        let clock = Clock::manual(Timestamp(1_700_000_000_000));
+        let (flusher, _) = Flusher::start(clock.clone(), 1 << 20).unwrap();
+        Self { disk, clock, flusher }
+    }
+
+    fn open(&self, durability: Durability, checkpoint: Checkpoint) -> Arc<Partition> {
+        let name = PartitionName {
+            topic_id: TopicId(Uuid::from_u128(7)),
+            topic: "topic".into(),
+            index: PartitionIndex(0),
+            leader: NodeId(1),
+            leader_epoch: LeaderEpoch(0),
+        };
+        let context = PartitionContext {
+            durability,
+            flusher: self.flusher.clone(),
+            space: Space::default(),
+            producer_ids_max: 1000,
+        };
+        let fs: Arc<dyn Fs> = Arc::new(self.disk.clone());
+        let dir = PathBuf::from("/data/topic-0");
+        let (log, _) = Log::open(fs, dir, config().log, checkpoint, self.clock.now().wall).unwrap();
+        Partition::open(name, log, config(), context).unwrap()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.flusher.close();
+    }
+}
+
+fn batch(values: usize, size: usize) -> ValidBatch {
+    let mut builder = BatchBuilder::new();
+    let value = vec![b'x'; size];
+    for _ in 0..values {
+        builder.push(&NewRecord {
+            timestamp: Timestamp(1_700_000_000_000),
+            key: None,
+            value: Some(&value),
+            headers: &[],
+        });
+    }
+    builder.build().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_visible_survives_a_power_cut() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    for _ in 0..20 {
+        let appended = partition.append_own(batch(3, 100), machine.clock.now()).unwrap();
+        partition.visible(appended.end).await.unwrap();
+        let after = Machine::on(machine.disk.crash(Crash::DropUnsynced));
+        let found = after.open(Durability::Fsync, Checkpoint::default());
+        assert!(found.watermarks().log_end >= appended.end);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_answers_every_waiter_with_an_error_and_is_never_tried_again() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    let first = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+    partition.visible(first.end).await.unwrap();
+    machine.disk.inject(Fault {
+        op: Op::SyncData,
+        after: 0,
+        kind: FaultKind::Error(ErrorKind::Other),
+    });
+    let second = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+    assert!(matches!(partition.visible(second.end).await, Err(AppendError::Storage(_))));
+    assert!(partition.is_offline());
+    assert_eq!(partition.watermarks().high_watermark, first.end, "it was never on disk");
+    let calls = machine.disk.calls();
+    partition.request_sync();
+    let refused = partition.append_own(batch(1, 10), machine.clock.now());
+    assert!(matches!(refused, Err(AppendError::Storage(_))));
+    assert_eq!(machine.disk.calls(), calls, "nothing more was written or synced");
+}
+
+#[tokio::test]
+async fn an_own_batch_larger_than_a_segment_is_stored() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    let large = partition.append_own(batch(10, 1000), machine.clock.now()).unwrap();
+    partition.visible(large.end).await.unwrap();
+    let next = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+    partition.visible(next.end).await.unwrap();
+    assert_eq!(next.end, Offset(11));
+}
+
+#[tokio::test]
+async fn an_error_that_harms_nothing_leaves_the_partition_online() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    let beyond = partition.with_log(|log| log.advance_start(Offset(1000)));
+    assert!(beyond.is_err());
+    assert!(!partition.is_offline());
+    let appended = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+    partition.visible(appended.end).await.unwrap();
+}
