@@ -25,7 +25,9 @@ impl Tasks {
     #[expect(clippy::disallowed_methods, reason = "this is the owner of all tasks")]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let handle = tokio::spawn(task);
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).push((name, handle));
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|(_, handle)| !handle.is_finished()); // Short ones would gather.
+        running.push((name, handle));
     }
 
     /// Turns true when the broker stops.

@@ -5,17 +5,19 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::data_folder::{Clean, DataFolderError, OpenError};
 use super::{Apply, Broker, BrokerOptions, Tasks, TopicRef};
 use crate::catalog::NewTopic;
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
+use crate::groups::{Command, CommitOffsets, PartitionCommit, TopicCommit};
 use crate::ids::Ids;
 use crate::log::fs::{Fault, FaultKind, FaultyFs, Fs, Op, OpenMode};
 use crate::partition::{Flusher, Partition};
 use crate::records::{BatchBuilder, NewRecord};
-use crate::types::{Offset, PartitionIndex, Timestamp};
+use crate::types::{Generation, Offset, PartitionIndex, Timestamp, TopicId};
 
 const DIR: &str = "/data";
 
@@ -78,6 +80,39 @@ impl Run {
             partition.visible(appended.end).await.unwrap();
         }
         partition.watermarks().log_end
+    }
+
+    /// Commits offset 1 of a topic in a group without members; with the id of the topic as it is.
+    async fn commit(&self, topic: &str) {
+        let id = self.broker.registry.by_name(topic).unwrap().id;
+        let partition = PartitionCommit {
+            partition: PartitionIndex(0),
+            offset: Offset(1),
+            leader_epoch: None,
+            metadata: String::new(),
+        };
+        let commit = CommitOffsets {
+            group_id: "group".to_owned(),
+            member_id: String::new(),
+            group_instance_id: None,
+            generation: Generation(-1),
+            retention_ms: None,
+            knows_group_id_not_found: false,
+            topics: vec![TopicCommit {
+                topic: topic.to_owned(),
+                topic_id: id,
+                partitions: vec![partition],
+            }],
+        };
+        self.broker.groups().call(Command::CommitOffsets(commit)).await.unwrap();
+    }
+
+    /// The topics that offsets are kept of, with their ids.
+    fn committed(&self) -> Vec<(String, TopicId)> {
+        self.broker.groups().look(|groups| {
+            let kept = groups.committed();
+            kept.map(|(_, topic, _, offset)| (topic.to_owned(), offset.topic_id)).collect()
+        })
     }
 
     /// Ends as SIGTERM does.
@@ -288,4 +323,43 @@ async fn groups_journal_is_tied_anew_and_never_put_away() {
     assert!(!run.partition("__consumer_offsets").is_offline());
     run.stop();
     assert_ne!(fs.read(&tie, 1024).unwrap(), other.as_bytes());
+}
+
+#[tokio::test]
+async fn issue_3_deletion_goes_on_when_its_client_hangs_up() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.commit("t").await;
+    let topics = vec![TopicRef::Name("t".to_owned())];
+    let hung_up = tokio::time::timeout(Duration::ZERO, run.broker.delete_topics(topics)).await;
+    drop(hung_up);
+    let clock = Clock::system();
+    while !run.committed().is_empty() {
+        assert!(clock.elapsed() < Duration::from_secs(10), "the offsets stay");
+        tokio::task::yield_now().await;
+    }
+    run.stop();
+}
+
+#[tokio::test]
+async fn issue_3_late_deletion_spares_offsets_of_the_topic_that_was_made_again() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.commit("t").await;
+    let old = run.committed();
+    // What the deletion has still to do when the next topic of that name has its first commit.
+    let deleted = run.broker.change_now(|catalog| {
+        let decided = catalog.delete_topics(&[TopicRef::Name("t".to_owned())]);
+        (decided.into_iter().filter_map(|(_, record)| record.ok()).collect(), ())
+    });
+    let (_, _, removed) = deleted.unwrap();
+    assert_eq!(removed, old);
+    run.create("t").await;
+    run.commit("t").await;
+    run.broker.groups().call(Command::TopicsDeleted(removed)).await.unwrap();
+    let id = run.broker.registry.by_name("t").unwrap().id;
+    assert_eq!(run.committed(), [("t".to_owned(), id)]);
+    run.stop();
 }

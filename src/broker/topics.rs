@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use tokio::sync::oneshot;
+
 use super::folders::Opening;
 use super::{Broker, ShellError, settings};
 use crate::catalog::{
@@ -60,6 +62,9 @@ pub enum TopicError {
 /// What was decided about each thing of a request, in its order.
 pub type Outcomes<Key, Value> = Vec<(Key, Result<Value, CatalogError>)>;
 
+/// Topics that are gone, with the ids they had.
+type Removed = Vec<(String, TopicId)>;
+
 /// Whether a request is only to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Apply {
@@ -92,12 +97,35 @@ impl Broker {
         decide: impl FnOnce(&Catalog) -> (Vec<CatalogRecord>, T),
     ) -> Result<T, TopicError> {
         let (outcome, end, removed) = self.change_now(decide)?;
-        self.catalog_journal.durable(end).await?;
-        for topic in removed {
-            // Its offsets go too; a coordinator that stops meanwhile forgets them at the next start.
-            drop(self.groups.call(Command::TopicDeleted(topic)).await);
+        if removed.is_empty() {
+            self.catalog_journal.durable(end).await?;
+        } else {
+            self.forget_removed(end, removed).await?;
         }
         Ok(outcome)
+    }
+
+    /// Forgets the offsets of topics that are gone, once the catalog up to `end` is durable. A task
+    /// of its own does it, so that a client that hangs up does not leave half a deletion behind.
+    async fn forget_removed(&self, end: Offset, removed: Removed) -> Result<(), TopicError> {
+        let (journal, groups) = (self.catalog_journal.clone(), Arc::clone(&self.groups));
+        let (done, outcome) = oneshot::channel();
+        self.tasks.spawn("topic deletion", async move {
+            let durable = journal.durable(end).await;
+            if durable.is_ok() {
+                // Offsets of clients that gave none of an id go with the name.
+                let nameless = removed.iter().map(|(name, _)| (name.clone(), TopicId::ZERO));
+                let gone = nameless.chain(removed.iter().cloned()).collect();
+                // A coordinator that stops meanwhile forgets them at the next start.
+                drop(groups.call(Command::TopicsDeleted(gone)).await);
+            }
+            // Who asked may have left.
+            drop(done.send(durable));
+        });
+        match outcome.await {
+            Ok(durable) => Ok(durable?),
+            Err(_) => Err(AppendError::Storage("the broker stops".to_owned()).into()),
+        }
     }
 
     /// The part of a change that runs under the catalog's lock: returns the journal's end to wait
@@ -105,7 +133,7 @@ impl Broker {
     pub(super) fn change_now<T>(
         &self,
         decide: impl FnOnce(&Catalog) -> (Vec<CatalogRecord>, T),
-    ) -> Result<(T, Offset, Vec<String>), TopicError> {
+    ) -> Result<(T, Offset, Removed), TopicError> {
         let mut catalog = self.lock_catalog();
         let (records, outcome) = decide(&catalog);
         if records.is_empty() {
@@ -123,7 +151,7 @@ impl Broker {
                 Change::TopicRemoved(id, name) => {
                     self.close_topic(id);
                     touched.remove(&id);
-                    removed.push(name);
+                    removed.push((name, id));
                 }
                 Change::Brokers => touched.extend(catalog.topics().map(|topic| topic.id)),
                 Change::Group(_) | Change::Other | Change::Nothing => {}
@@ -293,27 +321,24 @@ impl Broker {
     /// itself has put into the catalog: nobody may be let in before. Call once at start.
     pub async fn forget_lost_topics(&self) -> Result<(), ShellError> {
         self.catalog_journal.durable(self.catalog_journal.end()).await?;
-        let kept: Vec<_> = self.groups.look(|groups| {
+        let mut lost: BTreeSet<_> = self.groups.look(|groups| {
             let kept = groups.committed();
             kept.map(|(_, topic, _, offset)| (topic.to_owned(), offset.topic_id)).collect()
         });
-        let mut lost = BTreeSet::new();
-        let mut alive = BTreeSet::new();
         self.look_at_catalog(|catalog| {
-            for (name, id) in kept {
-                let current = catalog.topic_named(&name).map(|topic| topic.id);
+            lost.retain(|(name, id)| {
+                let current = catalog.topic_named(name).map(|topic| topic.id);
                 // Offsets without an id are of a time or a client that knew none.
-                if current.is_some_and(|current| id == current || id == TopicId::ZERO) {
-                    alive.insert(name);
-                } else {
-                    lost.insert(name);
-                }
-            }
+                current.is_none_or(|current| *id != current && *id != TopicId::ZERO)
+            });
         });
-        for topic in lost.difference(&alive) {
-            tracing::info!(topic, "offsets of a deleted topic forgotten");
-            self.groups.call(Command::TopicDeleted(topic.clone())).await?;
+        if lost.is_empty() {
+            return Ok(());
         }
+        for (topic, _) in &lost {
+            tracing::info!(topic, "offsets of a deleted topic forgotten");
+        }
+        self.groups.call(Command::TopicsDeleted(lost.into_iter().collect())).await?;
         Ok(())
     }
 

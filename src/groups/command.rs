@@ -31,8 +31,9 @@ pub enum Command {
     Describe(Vec<String>),
     /// Answered at once.
     List(ListGroups),
-    /// A topic of this name is gone: so are its offsets in all groups.
-    TopicDeleted(String),
+    /// These topics are gone: so are the offsets that were committed for exactly that name and id,
+    /// in all groups. The zero id stands for offsets that carry none.
+    TopicsDeleted(Vec<(String, TopicId)>),
 }
 
 /// One answer of the coordinator.
@@ -60,7 +61,7 @@ pub enum Reply {
     /// Ordered by group id.
     List(Vec<ListedGroup>),
     /// Done.
-    TopicDeleted,
+    TopicsDeleted,
 }
 
 /// What a group is doing, by Kafka's names.

@@ -19,7 +19,7 @@ use super::offsets::{CommittedOffset, tombstone};
 use super::records::GroupRecord;
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::types::{Generation, Monotonic, Now, PartitionIndex};
+use crate::types::{Generation, Monotonic, Now, PartitionIndex, TopicId};
 
 /// The type of all groups here, as ListGroups names it.
 const GROUP_TYPE: &str = "classic";
@@ -291,9 +291,9 @@ impl Coordinator {
         listed.filter(|group| fits(&filter.states, group.state.name())).collect()
     }
 
-    fn topic_deleted(&mut self, topic: &str, effects: &mut Out) {
+    fn topics_deleted(&mut self, topics: &[(String, TopicId)], effects: &mut Out) {
         for (id, slot) in &mut self.groups {
-            let tombstones = slot.group.offsets.remove_topic(id, topic);
+            let tombstones = slot.group.offsets.remove_topics(id, topics);
             slot.group.lingers |= !tombstones.is_empty();
             effects.records.extend(tombstones);
         }
@@ -367,9 +367,9 @@ impl Machine for Coordinator {
                 Reply::Describe(ids.iter().map(describe).collect())
             }
             Command::List(filter) => Reply::List(self.list(&filter)),
-            Command::TopicDeleted(topic) => {
-                self.topic_deleted(&topic, effects);
-                Reply::TopicDeleted
+            Command::TopicsDeleted(topics) => {
+                self.topics_deleted(&topics, effects);
+                Reply::TopicsDeleted
             }
         };
         effects.reply(ticket, reply);

@@ -116,10 +116,28 @@ impl Offsets {
         tombstones
     }
 
-    /// Forgets those of one topic, and returns their tombstones.
-    pub(super) fn remove_topic(&mut self, group_id: &str, topic: &str) -> Vec<GroupRecord> {
-        let rows = self.0.remove(topic).unwrap_or_default();
-        rows.into_keys().map(|partition| tombstone(group_id, topic, partition)).collect()
+    /// Forgets those of these topics, and returns their tombstones. An offset of a later topic of
+    /// the same name has another id and stays.
+    pub(super) fn remove_topics(
+        &mut self,
+        group_id: &str,
+        topics: &[(String, TopicId)],
+    ) -> Vec<GroupRecord> {
+        let mut tombstones = Vec::new();
+        for (topic, id) in topics {
+            let Entry::Occupied(mut rows) = self.0.entry(topic.clone()) else { continue };
+            rows.get_mut().retain(|partition, committed| {
+                let goes = committed.topic_id == *id;
+                if goes {
+                    tombstones.push(tombstone(group_id, topic, *partition));
+                }
+                !goes
+            });
+            if rows.get().is_empty() {
+                rows.remove();
+            }
+        }
+        tombstones
     }
 }
 

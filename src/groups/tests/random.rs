@@ -363,7 +363,7 @@ impl World {
             3 => Command::FetchOffsets(FetchOffsets {
                 groups: vec![FetchGroup { group_id, topics: None }],
             }),
-            _ => Command::TopicDeleted("t".to_owned()),
+            _ => Command::TopicsDeleted(vec![("t".to_owned(), TopicId::ZERO)]),
         };
         self.run(command);
     }

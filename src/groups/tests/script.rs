@@ -149,7 +149,7 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: u32) -> Command {
             let owned = |name| words.list(name).into_iter().map(str::to_owned).collect();
             Command::List(ListGroups { states: owned("states"), types: owned("types") })
         }
-        "topic-deleted" => Command::TopicDeleted(group_id),
+        "topic-deleted" => Command::TopicsDeleted(vec![(group_id, TopicId::ZERO)]),
         other => panic!("no such command: {other}"),
     }
 }
@@ -349,7 +349,7 @@ pub(super) fn show_reply(label: &str, reply: &Reply) -> String {
             let lines: Vec<String> = groups.iter().map(line).collect();
             if lines.is_empty() { format!("{label} nothing") } else { lines.join("\n") }
         }
-        Reply::TopicDeleted => format!("{label} ok"),
+        Reply::TopicsDeleted => format!("{label} ok"),
     })
 }
 
