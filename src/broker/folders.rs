@@ -128,7 +128,7 @@ impl Broker {
             Some(id) if id == topic.id => return Ok(()),
             Some(_) if is_journal => {}
             Some(other) => {
-                self.put_away(&topic.name, index, other, self.config.log_segment_delete_delay_ms)
+                self.put_away(&topic.name, index, other, topic.config.file_delete_delay_ms)
                     .map_err(fault("put away", &dir))?;
             }
             None if is_journal || opening == Opening::Start => {}
@@ -210,7 +210,7 @@ impl Broker {
                 return;
             }
         };
-        let delay_ms = self.config.log_segment_delete_delay_ms;
+        let delay_ms = self.look_at_catalog(|all| all.topic_defaults().file_delete_delay_ms);
         match self.put_away(topic, index, id, delay_ms) {
             Ok(()) => tracing::warn!(topic, partition = %index, delay_ms,
                 "folder of a topic that does not exist any more: put away, and removed after the delay"),

@@ -363,3 +363,19 @@ async fn issue_3_late_deletion_spares_offsets_of_the_topic_that_was_made_again()
     assert_eq!(run.committed(), [("t".to_owned(), id)]);
     run.stop();
 }
+
+#[tokio::test]
+async fn issue_3_folder_of_a_deleted_topic_goes_after_the_topics_own_delay() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    let mut topic = NewTopic::named("t");
+    topic.configs = [("file.delete.delay.ms".to_owned(), Some("1000".to_owned()))].into();
+    let made = run.broker.create_topics(vec![topic], Apply::Yes).await;
+    made.unwrap().remove(0).1.unwrap();
+    run.delete("t").await;
+    assert!(has_put_away(&fs, "t"));
+    assert!(run.clock.advance(1_000));
+    run.broker.remove_due_folders(run.clock.now().wall);
+    assert!(!has_put_away(&fs, "t"));
+    run.stop();
+}

@@ -186,7 +186,7 @@ impl Broker {
             if let Err(error) = partition.close() {
                 tracing::debug!(topic = %topic.name, %error, "deleted partition not closed");
             }
-            let delay_ms = self.config.log_segment_delete_delay_ms;
+            let delay_ms = partition.file_delete_delay_ms();
             if let Err(error) = self.put_away(&topic.name, partition.index, id, delay_ms) {
                 tracing::error!(topic = %topic.name, partition = %partition.index, %error,
                     "folder of a deleted topic stays");

@@ -127,7 +127,8 @@ impl Broker {
 
     fn expire_producers(&self) {
         let now = self.steady(&self.producer_time);
-        let expiration_ms = i64::from(self.config.producer_id_expiration_ms);
+        let expiration_ms =
+            self.look_at_catalog(|catalog| catalog.broker().producer_id_expiration_ms.into());
         for partition in self.partitions() {
             partition.expire_producers(now, expiration_ms);
         }

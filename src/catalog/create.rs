@@ -396,7 +396,8 @@ impl Catalog {
         let broker = self.broker();
         let mut topic = NewTopic::named(name);
         if name == "__consumer_offsets" {
-            topic.partitions = broker.offsets_topic_num_partitions;
+            // The groups' journal is one partition: one sync serves all groups.
+            topic.partitions = 1;
             topic.replication_factor = self.at_most_nodes(broker.offsets_topic_replication_factor);
             topic.configs = [
                 ("compression.type", "producer".to_owned()),

@@ -189,7 +189,8 @@ config_keys! {
         /// The most open connections from one address; loopback does not count.
         "max.connections.per.ip" => max_connections_per_ip: i32 = 1_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
-        /// The most fetch sessions that are remembered.
+        /// The most fetch sessions that are remembered. Stored and shown: ottla declines sessions
+        /// with session id 0.
         "max.incremental.fetch.session.cache.slots" =>
             max_incremental_fetch_session_cache_slots: i32 = 1_000, { valid: Valid::AtLeast(0) };
         /// The most partitions in one answer to DescribeTopicPartitions.
@@ -220,7 +221,8 @@ config_keys! {
         /// How many minutes the offsets of an empty group are kept.
         "offsets.retention.minutes" => offsets_retention_minutes: i32 = 10_080,
             { valid: Valid::AtLeast(1), importance: HIGH.importance };
-        /// The partitions of `__consumer_offsets`, fixed when it is first made.
+        /// The partitions of `__consumer_offsets`. Stored and shown: it has one, so that one sync
+        /// serves all groups.
         "offsets.topic.num.partitions" => offsets_topic_num_partitions: i32 = 1,
             { valid: Valid::AtLeast(1), importance: HIGH.importance, kafka_default: Some("50") };
         /// The replication factor of `__consumer_offsets`; counts as the number of nodes at most.
@@ -249,7 +251,8 @@ config_keys! {
         /// The most partitions of all topics together.
         "ottla.max.partitions" => ottla_max_partitions: i32 = 20_000,
             { valid: Valid::AtLeast(1) };
-        /// The most producers whose sequence is remembered.
+        /// The most producers whose sequences are remembered, over all partitions together: one that
+        /// writes to two counts twice. Beyond it a partition forgets its oldest ones.
         "ottla.max.producers" => ottla_max_producers: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
         /// What to do with a replication factor above the number of nodes: `clamp` makes as many

@@ -25,7 +25,7 @@ config_keys! {
         "compression.gzip.level" => compression_gzip_level: i32 = -1,
             { valid: Valid::BetweenOr(1, 9, -1),
               synonyms: &[Synonym::of("compression.gzip.level")] };
-        /// Effort of LZ4 where the broker compresses.
+        /// Effort of LZ4 where the broker compresses. Stored and shown: ottla's LZ4 has one effort.
         "compression.lz4.level" => compression_lz4_level: i32 = 9,
             { valid: Valid::Between(1, 17), synonyms: &[Synonym::of("compression.lz4.level")] };
         /// The codec that batches are stored with; `producer` keeps what the producer chose.
@@ -105,7 +105,8 @@ config_keys! {
         /// counts as that number.
         "min.insync.replicas" => min_insync_replicas: i32 = 1,
             { valid: Valid::AtLeast(1), synonyms: &[Synonym::of("min.insync.replicas")] };
-        /// Whether the file of a new segment takes its full size at once.
+        /// Whether the file of a new segment takes its full size at once. Stored and shown: ottla's
+        /// files grow as they are written.
         "preallocate" => preallocate: bool = false,
             { synonyms: &[Synonym::of("log.preallocate")] };
         /// Whether copying to tiered storage is off.
@@ -130,7 +131,8 @@ config_keys! {
         /// The size at which a segment is closed, in bytes.
         "segment.bytes" => segment_bytes: i32 = 1_073_741_824,
             { valid: Valid::AtLeast(1_048_576), synonyms: &[Synonym::of("log.segment.bytes")] };
-        /// The largest offset index of a segment, in bytes.
+        /// The largest offset index of a segment, in bytes. Stored and shown: ottla's index has no
+        /// limit of its own.
         "segment.index.bytes" => segment_index_bytes: i32 = 10_485_760,
             { valid: Valid::AtLeast(4), synonyms: &[Synonym::of("log.index.size.max.bytes")] };
         /// At most so many ms are taken from `segment.ms` at random, so that segments of many

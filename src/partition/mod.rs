@@ -15,6 +15,7 @@ mod journal;
 mod partition;
 mod producers;
 mod registry;
+mod settings;
 mod space;
 #[cfg(test)]
 mod tests;

@@ -555,11 +555,6 @@ impl Partition {
         Offset(self.durable_end.load(Ordering::Acquire))
     }
 
-    /// Whether records go by age, size or DeleteRecords (cleanup.policy has delete).
-    pub fn deletes(&self) -> bool {
-        self.config.load().log.delete
-    }
-
     /// Forgets producers that have been silent for longer than `expiration_ms`.
     pub fn expire_producers(&self, now: Timestamp, expiration_ms: i64) {
         self.lock().producers.expire(now, expiration_ms);

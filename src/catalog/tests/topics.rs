@@ -236,8 +236,11 @@ fn topics_stay_where_deletion_is_off() {
 
 #[test]
 fn the_offsets_topic_is_made_as_kafka_makes_it() {
-    let settings =
-        [("offsets.topic.replication.factor", "3"), ("ottla.replication.factor.policy", "strict")];
+    let settings = [
+        ("offsets.topic.replication.factor", "3"),
+        ("ottla.replication.factor.policy", "strict"),
+        ("offsets.topic.num.partitions", "50"), // As Kafka has it; nothing would use the others.
+    ];
     let mut cluster = cluster(1, &settings);
     let new = cluster.catalog.topic_on_demand("__consumer_offsets");
     let created = cluster.create(&new).unwrap();

@@ -11,9 +11,6 @@ use crate::protocol::messages::describe_topic_partitions::{
 use crate::server::dispatch::Cx;
 use crate::types::NodeId;
 
-/// The most partitions of one page (Kafka's max.request.partition.size.limit).
-const PAGE_PARTITIONS_MAX: usize = 2_000;
-
 pub(super) fn handle(
     cx: &Cx,
     request: DescribeTopicPartitionsRequest,
@@ -21,13 +18,15 @@ pub(super) fn handle(
     cx.broker.look_at_catalog(|catalog| page(catalog, request))
 }
 
-/// One page: the partitions from the cursor on, as many as fit, and where the next page begins.
+/// One page: the partitions from the cursor on, as many as are asked for, at most
+/// max.request.partition.size.limit, and where the next page begins.
 fn page(
     catalog: &Catalog,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
     let limit = usize::try_from(request.response_partition_limit).unwrap_or(0);
-    let limit = limit.clamp(1, PAGE_PARTITIONS_MAX);
+    let most = usize::try_from(catalog.broker().max_request_partition_size_limit).unwrap_or(1);
+    let limit = limit.clamp(1, most.max(1));
     let all = request.topics.is_empty();
     let mut names: BTreeSet<String> = request.topics.into_iter().map(|topic| topic.name).collect();
     let first = match &request.cursor {
@@ -155,11 +154,11 @@ mod tests {
     use crate::protocol::messages::describe_topic_partitions::TopicRequest;
 
     /// A cluster with topics a (3 partitions), b (1) and c (2).
-    fn abc() -> Catalog {
+    fn abc(broker: BrokerConfig) -> Catalog {
         let mut catalog = Catalog::new(Setup {
             cluster_id: "test".to_owned(),
             nodes: vec![NodeId(1)],
-            broker: BrokerConfig::default(),
+            broker,
             statics: std::collections::BTreeMap::new(),
         });
         let topics = [("a", 3), ("b", 1), ("c", 2)]
@@ -200,7 +199,7 @@ mod tests {
 
     #[test]
     fn pages_end_at_the_limit_and_go_on_at_the_cursor() {
-        let catalog = abc();
+        let catalog = abc(BrokerConfig::default());
         let all = |limit, from| show(&catalog, &[], limit, from);
         assert_eq!(all(2_000, None), "a[0 1 2] b[0] c[0 1]");
         assert_eq!(all(2, None), "a[0 1] > a 2");
@@ -210,8 +209,17 @@ mod tests {
     }
 
     #[test]
+    fn issue_3_pages_end_at_the_configured_limit() {
+        let broker =
+            BrokerConfig { max_request_partition_size_limit: 3, ..BrokerConfig::default() };
+        let catalog = abc(broker);
+        assert_eq!(show(&catalog, &[], 2_000, None), "a[0 1 2] > b 0");
+        assert_eq!(show(&catalog, &[], 2, None), "a[0 1] > a 2");
+    }
+
+    #[test]
     fn named_topics_come_sorted_once_and_with_their_errors() {
-        let catalog = abc();
+        let catalog = abc(BrokerConfig::default());
         let named = |topics, from| show(&catalog, topics, 2_000, from);
         assert_eq!(
             named(&["x", "c", "b", "c", "a b"], None),
