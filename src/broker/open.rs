@@ -24,7 +24,7 @@ use crate::log::{Checkpoint, Log, LogConfig, layout};
 use crate::machine::Machine;
 use crate::partition::{
     AppendError, Flusher, Journal, JournalRecord, Partition, PartitionConfig, PartitionContext,
-    PartitionName, Registry, Space,
+    PartitionName, ProducerSlots, Registry, Space,
 };
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 
@@ -87,7 +87,9 @@ impl Broker {
             durability: config.ottla_durability,
             flusher: flusher.clone(),
             space: Space::default(),
-            producer_ids_max: usize::try_from(config.ottla_max_producers).unwrap_or(usize::MAX),
+            producer_slots: ProducerSlots::new(
+                usize::try_from(config.ottla_max_producers).unwrap_or(usize::MAX),
+            ),
         };
         let logs = Logs { folder: &folder, context: &partition_context, clock: &clock };
         let journal = logs.open_journal(METADATA_TOPIC, METADATA_ID, node_id)?;

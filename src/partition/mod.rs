@@ -28,7 +28,7 @@ pub use journal::{Journal, JournalError, JournalRecord};
 pub use partition::{
     Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName, Watermarks,
 };
-pub use producers::{Checked, ProducerError, Producers};
+pub use producers::{Checked, ProducerError, ProducerSlots, Producers};
 pub use registry::{Registry, Topic};
 pub use space::Space;
 pub use waiters::{Waiters, Wake};

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::cache_window::{PIECE_BYTES, Readers};
 use super::error::{AppendError, ReadError};
-use super::producers::{Checked, Producers};
+use super::producers::{Checked, ProducerSlots, Producers};
 use super::space::Space;
 use super::waiters::{Waiters, Wake};
 use super::{Flusher, admission, producers};
@@ -49,8 +49,8 @@ pub struct PartitionContext {
     pub flusher: Flusher,
     /// Room on the disk that producers may fill.
     pub space: Space,
-    /// Producer ids with live state per partition.
-    pub producer_ids_max: usize,
+    /// How many producers are remembered.
+    pub producer_slots: ProducerSlots,
 }
 
 /// A batch that was stored, or was stored before.
@@ -153,7 +153,7 @@ impl Partition {
         context: PartitionContext,
     ) -> Result<Arc<Self>, crate::log::ReadError> {
         let reader = log.reader();
-        let mut producers = Producers::new(context.producer_ids_max);
+        let mut producers = Producers::new(context.producer_slots.clone());
         producers::rebuild(&mut producers, &reader, log.start_offset())?;
         let ends = (log.start_offset(), log.end_offset(), log.synced_end());
         let writer = Writer { log: Some(log), producers, broken: None, syncing: false };
@@ -167,7 +167,7 @@ impl Partition {
         context: PartitionContext,
         reason: String,
     ) -> Arc<Self> {
-        let producers = Producers::new(context.producer_ids_max);
+        let producers = Producers::new(context.producer_slots.clone());
         let writer = Writer { log: None, producers, broken: Some(reason), syncing: false };
         let ends = (Offset(0), Offset(0), Offset(0));
         Self::assemble(name, config, context, writer, None, ends)

@@ -3,8 +3,14 @@
 //!
 //! Invariant: per producer id at most five batches are kept, newest last, consecutive in sequence
 //! within one epoch.
+//!
+//! What all partitions remember together is bounded ([`ProducerSlots`], KIP-98 has no such bound): a
+//! partition that would go beyond forgets those of its producers that wrote longest ago. One that
+//! comes back after that is taken for new, as after producer.id.expiration.ms.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::log::{LogReader, ProducerTail, ReadError};
 use crate::records::BatchHeader;
@@ -35,12 +41,6 @@ pub enum ProducerError {
         got: i32,
         /// What would have followed.
         expected: i32,
-    },
-    /// Too many producers with live state; see `ottla.max.producer.ids`.
-    #[error("{limit} producer ids are in use on this partition already")]
-    TooMany {
-        /// The limit.
-        limit: usize,
     },
 }
 
@@ -75,17 +75,42 @@ struct Entry {
     last_timestamp: Timestamp,
 }
 
+/// How many producers all partitions of a broker may remember together; clones count as one.
+#[derive(Debug, Clone)]
+pub struct ProducerSlots {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl ProducerSlots {
+    /// `most` of them, all free (ottla.max.producers).
+    pub fn new(most: usize) -> Self {
+        Self { taken: Arc::default(), most }
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+}
+
 /// Producer state of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Producers {
     entries: HashMap<ProducerId, Entry>,
-    limit: usize,
+    slots: ProducerSlots,
+}
+
+impl Drop for Producers {
+    fn drop(&mut self) {
+        self.give_back(self.entries.len());
+    }
 }
 
 impl Producers {
-    /// Nothing known yet; at most `limit` producer ids are kept.
-    pub fn new(limit: usize) -> Self {
-        Self { entries: HashMap::new(), limit }
+    /// Nothing known yet; what is learnt takes slots.
+    pub fn new(slots: ProducerSlots) -> Self {
+        Self { entries: HashMap::new(), slots }
     }
 
     /// Decides about a batch; changes nothing. Batches without a producer id are always new.
@@ -95,12 +120,8 @@ impl Producers {
             return Ok(Checked::New);
         }
         let Some(entry) = self.entries.get(&producer_id) else {
-            // Unknown (new, expired or deleted with its records): any sequence may begin.
-            return if self.entries.len() < self.limit {
-                Ok(Checked::New)
-            } else {
-                Err(ProducerError::TooMany { limit: self.limit })
-            };
+            // Unknown (new, expired, pushed out or deleted with its records): any sequence may begin.
+            return Ok(Checked::New);
         };
         let (first, last) = (batch.base_sequence, last_sequence(batch));
         if batch.producer_epoch == entry.epoch
@@ -135,6 +156,9 @@ impl Producers {
         if batch.producer_id.0 < 0 || batch.attributes.is_control() {
             return;
         }
+        if !self.entries.contains_key(&batch.producer_id) {
+            self.take_slot();
+        }
         let entry = self.entries.entry(batch.producer_id).or_insert_with(|| Entry {
             epoch: batch.producer_epoch,
             batches: VecDeque::new(),
@@ -158,7 +182,32 @@ impl Producers {
 
     /// Forgets producers whose newest batch is older than `expiration_ms`.
     pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
-        self.entries.retain(|_, entry| now.0 - entry.last_timestamp.0 <= expiration_ms);
+        let before = self.entries.len();
+        self.entries
+            .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp.0) <= expiration_ms);
+        self.give_back(before - self.entries.len());
+    }
+
+    /// Takes the place of one more producer. If none is free this partition gives up a sixteenth of
+    /// its own, the oldest first, so that the search for them is rare; with none of its own it goes
+    /// beyond the limit by this one.
+    fn take_slot(&mut self) {
+        if self.slots.taken() >= self.slots.most && !self.entries.is_empty() {
+            let newest = |entry: &Entry| entry.batches.back().map(|kept| kept.base_offset);
+            let mut ages: Vec<_> =
+                self.entries.iter().map(|(id, entry)| (newest(entry), *id)).collect();
+            let count = ages.len().div_ceil(16);
+            ages.select_nth_unstable(count - 1);
+            for (_, id) in ages.iter().take(count) {
+                self.entries.remove(id);
+            }
+            self.give_back(count);
+        }
+        self.slots.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn give_back(&self, count: usize) {
+        self.slots.taken.fetch_sub(count, Ordering::Relaxed);
     }
 
     /// What each wrote last: compaction keeps at least the frame of it.
@@ -203,4 +252,70 @@ pub(super) fn rebuild(
         producers.record(batch.header(), batch.header().base_offset);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{BatchBuilder, NewRecord};
+
+    fn batch(producer_id: i64, base_sequence: i32) -> BatchHeader {
+        let mut batch = BatchBuilder::new();
+        let timestamp = Timestamp(1);
+        batch.push(&NewRecord { timestamp, key: None, value: None, headers: &[] });
+        let mut header = *batch.build().unwrap().header();
+        header.producer_id = ProducerId(producer_id);
+        header.producer_epoch = ProducerEpoch(0);
+        header.base_sequence = base_sequence;
+        header
+    }
+
+    /// Records one batch a producer, in this order; their offsets count up from `from`.
+    fn fill(producers: &mut Producers, ids: std::ops::Range<i64>, from: i64) {
+        for (offset, id) in (from..).zip(ids) {
+            producers.record(&batch(id, 0), Offset(offset));
+        }
+    }
+
+    #[test]
+    fn issue_3_full_table_takes_new_producers_and_forgets_the_oldest() {
+        let slots = ProducerSlots::new(32);
+        let mut producers = Producers::new(slots.clone());
+        fill(&mut producers, 0..32, 0);
+        producers.record(&batch(0, 1), Offset(32)); // The oldest id has the newest batch.
+        assert_eq!(producers.check(&batch(99, 0)), Ok(Checked::New));
+        producers.record(&batch(99, 0), Offset(33));
+        assert_eq!((producers.count(), slots.taken()), (31, 31));
+        let knows = |id| matches!(producers.check(&batch(id, 0)), Ok(Checked::Duplicate { .. }));
+        let gone: Vec<_> = (0..32).filter(|id| !knows(*id)).collect();
+        assert_eq!(gone, [1, 2]);
+    }
+
+    #[test]
+    fn issue_3_limit_is_that_of_all_partitions_together() {
+        let slots = ProducerSlots::new(10);
+        let mut full = Producers::new(slots.clone());
+        fill(&mut full, 0..10, 0);
+        let mut other = Producers::new(slots.clone());
+        fill(&mut other, 0..100, 0);
+        assert_eq!((full.count(), other.count(), slots.taken()), (10, 1, 11));
+        drop(full);
+        assert_eq!(slots.taken(), 1);
+        fill(&mut other, 0..100, 0);
+        assert!(other.count() <= 10 && slots.taken() == other.count());
+    }
+
+    #[test]
+    fn issue_3_expiry_bears_any_timestamp_of_a_client() {
+        let slots = ProducerSlots::new(10);
+        let mut producers = Producers::new(slots.clone());
+        let mut first = batch(1, 0);
+        first.max_timestamp = Timestamp(i64::MIN);
+        producers.record(&first, Offset(0));
+        let mut last = batch(2, 0);
+        last.max_timestamp = Timestamp(i64::MAX);
+        producers.record(&last, Offset(1));
+        producers.expire(Timestamp(1_700_000_000_000), 86_400_000);
+        assert_eq!((producers.count(), slots.taken()), (1, 1), "the one of the future stays");
+    }
 }

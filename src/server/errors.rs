@@ -59,7 +59,6 @@ impl From<&ProducerError> for ErrorCode {
         match error {
             ProducerError::InvalidEpoch { .. } => Self::InvalidProducerEpoch,
             ProducerError::OutOfOrderSequence { .. } => Self::OutOfOrderSequenceNumber,
-            ProducerError::TooMany { .. } => Self::PolicyViolation,
         }
     }
 }
