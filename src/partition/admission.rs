@@ -3,7 +3,7 @@
 
 use super::error::{AppendError, RecordError};
 use super::partition::PartitionConfig;
-use crate::records::{Codec, Record, RecordSummary, ValidBatch};
+use crate::records::{Record, RecordSummary, ValidBatch};
 use crate::types::Timestamp;
 
 /// Bytes that the records of one compressed batch may unpack to.
@@ -93,7 +93,7 @@ fn recompress(batch: ValidBatch, config: &PartitionConfig) -> Result<ValidBatch,
     }
     let batch = batch.recompressed(wanted, UNPACKED_BYTES_MAX)?;
     let (size, max) = (batch.size_bytes(), config.max_message_bytes);
-    if size > max && wanted.codec != Codec::None {
+    if size > max {
         return Err(AppendError::TooLarge { size, max });
     }
     Ok(batch)

@@ -228,6 +228,25 @@ fn a_batch_over_max_message_bytes_is_refused_and_the_connection_stays() {
 }
 
 #[test]
+fn issue_3_a_batch_that_the_broker_unpacks_must_fit_afterwards_too() {
+    let mut client = Client::connect();
+    for compression in ["uncompressed", "zstd"] {
+        let configs = [("max.message.bytes", "1000"), ("compression.type", compression)];
+        let topic = kit::topic_with(&mut client, 1, &configs);
+        let random: String = (0..400).map(|_| kit::unique("r")).collect();
+        for text in ["x".repeat(50_000), random] {
+            let squeezed = Batch::of(&[&text]).codec(1);
+            if squeezed.bytes().len() > 1_000 || compression == "uncompressed" {
+                let row = kit::produce(&mut client, &topic, 0, squeezed);
+                check_row(&row, ErrorCode::MessageTooLarge);
+            } else {
+                kit::produced(&mut client, &topic, 0, squeezed);
+            }
+        }
+    }
+}
+
+#[test]
 fn a_batch_over_the_default_of_one_mebibyte_is_refused() {
     let mut client = Client::connect();
     let topic = kit::topic(&mut client, 1);
