@@ -22,6 +22,9 @@ pub enum ProduceError {
     /// No such topic id.
     #[error("unknown topic id")]
     UnknownTopicId,
+    /// Kafka's UNSUPPORTED_COMPRESSION_TYPE.
+    #[error("the version of the request has no such codec: zstd needs a newer one (KIP-110)")]
+    UnsupportedCodec,
     /// This node does not lead the partition.
     #[error("not the leader")]
     NotLeader,
@@ -62,11 +65,11 @@ impl Broker {
             TopicRef::Id(id) => self.registry.by_id(*id).ok_or(ProduceError::UnknownTopicId)?,
         };
         let partition = topic.partition(partition).ok_or(ProduceError::UnknownTopicOrPartition)?;
-        if partition.leader() != self.node_id {
-            return Err(ProduceError::NotLeader);
-        }
         if INTERNAL_TOPICS.contains(&&*topic.name) {
             return Err(ProduceError::InternalTopic(topic.name.to_string()));
+        }
+        if partition.leader() != self.node_id {
+            return Err(ProduceError::NotLeader);
         }
         let records = records.ok_or(ProduceError::NoRecords)?;
         let appended = partition.append(records, now)?;

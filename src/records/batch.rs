@@ -180,6 +180,15 @@ impl ValidBatch {
         Ok(batch)
     }
 
+    /// Whether unchecked bytes hold one whole batch of the present format, for rules that come before
+    /// the batch itself is looked at.
+    ///
+    /// # Errors
+    /// `NoBatch`, `Length`, `OldMagic`, `UnknownMagic`, `MoreThanOne`: whichever holds first.
+    pub fn peek(bytes: &[u8]) -> Result<(), BatchError> {
+        frame(bytes).map(drop)
+    }
+
     /// The codec that unchecked bytes claim, for rules that come before the batch is looked at.
     pub fn peek_codec(bytes: &[u8]) -> Option<Codec> {
         BatchHeader::parse(bytes).ok()?.attributes.codec()

@@ -68,6 +68,7 @@ impl From<&ProduceError> for ErrorCode {
         match error {
             ProduceError::UnknownTopicOrPartition => Self::UnknownTopicOrPartition,
             ProduceError::UnknownTopicId => Self::UnknownTopicId,
+            ProduceError::UnsupportedCodec => Self::UnsupportedCompressionType,
             ProduceError::NotLeader => Self::NotLeaderOrFollower,
             ProduceError::InternalTopic(_) => Self::InvalidTopicException,
             ProduceError::NoRecords => Self::InvalidRecord,

@@ -348,6 +348,9 @@ fn where_two_rules_are_broken_the_earlier_one_is_told() {
     let large = Batch::records(vec![Record::at(kit::now_ms(), &"x".repeat(2_000)).key("k")]);
     let future = kit::now_ms() + 7_200_000;
     let two: Bytes = [good.bytes(), good.bytes()].concat().into();
+    let transactional = Batch { attributes: 0x10, ..good.clone() }.producer(7, 0, 0).bytes();
+    kit::commit_once(&mut client);
+    let internal = "__consumer_offsets".to_owned();
     let far_base = |batch: &Batch| Batch { base_offset: 9, ..batch.clone() }.bytes();
     let miscounted = Batch { record_count: Some(9), ..good.clone() }.bytes();
     let keyless_future = Batch::records(vec![Record::at(future, "no key")]).producer(7, 0, -1);
@@ -357,6 +360,14 @@ fn where_two_rules_are_broken_the_earlier_one_is_told() {
         }),
         ("two batches, acks 5", &topic, 5, two, ErrorCode::InvalidRecord),
         ("acks 5, base offset 9", &topic, 5, far_base(&good), ErrorCode::InvalidRequiredAcks),
+        ("acks 5, transactional", &topic, 5, transactional, {
+            ErrorCode::TransactionalIdAuthorizationFailed
+        }),
+        ("internal, no batch", &internal, -1, Bytes::new(), ErrorCode::InvalidRecord),
+        ("internal, acks 5", &internal, 5, good.bytes(), ErrorCode::InvalidRequiredAcks),
+        ("internal, base offset 9", &internal, -1, far_base(&good), {
+            ErrorCode::InvalidTopicException
+        }),
         ("base offset 9, too large", &topic, -1, far_base(&large), ErrorCode::InvalidRecord),
         ("too large, bad CRC", &topic, -1, with_bad_crc(&large.bytes()), {
             ErrorCode::MessageTooLarge
@@ -379,6 +390,37 @@ fn where_two_rules_are_broken_the_earlier_one_is_told() {
         check_row(&response.responses[0].partition_responses[0], expected);
     }
     assert_eq!(kit::end_offset(&mut client, &topic, 0), 0);
+}
+
+#[test]
+fn issue_3_zstd_before_version_7_is_told_after_the_form_and_before_acks() {
+    let mut client = Client::connect();
+    let topic = kit::topic(&mut client, 1);
+    let absent = kit::unique("absent");
+    let zstd = batch().codec(4).bytes();
+    let two: Bytes = [zstd.clone(), zstd.clone()].concat().into();
+    for (name, acks, bytes, expected) in [
+        (&absent, -1, zstd.clone(), ErrorCode::UnknownTopicOrPartition),
+        (&topic, -1, two, ErrorCode::UnsupportedCompressionType),
+        (&topic, -1, Batch { magic: 1, ..batch().codec(4) }.bytes(), ErrorCode::InvalidRecord),
+        (&topic, 5, zstd, ErrorCode::UnsupportedCompressionType),
+    ] {
+        let request = ProduceRequest { acks, ..kit::produce_request(name, 0, bytes) };
+        let response = client.call(6, &request);
+        check_row(&response.responses[0].partition_responses[0], expected);
+    }
+}
+
+#[test]
+fn issue_3_a_transactional_id_alone_makes_no_transaction() {
+    let mut client = Client::connect();
+    let topic = kit::topic(&mut client, 1);
+    let request = ProduceRequest {
+        transactional_id: Some(kit::unique("tx")),
+        ..kit::produce_request(&topic, 0, batch())
+    };
+    let response = client.call(kit::PRODUCE, &request);
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::None);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Produce (API 0, v3-11): appends batches. KIP-98 (v3), KIP-467 (v8: which records were refused).
 //!
 //! The append happens here and now, on the connection's own thread; acks=1 and acks=-1 are answered
-//! once every partition's high watermark has passed the batch (who has an answer expects to read it), and later requests of the connection are
-//! appended meanwhile. acks=0 is never answered: an error closes the connection.
+//! once every partition's high watermark has passed the batch (who has an answer expects to read
+//! it), and later requests of the connection are appended meanwhile. acks=0 is never answered: an error closes the connection.
 
 use crate::broker::{ProduceError, TopicRef, Written};
 use crate::codec::{Message, Reader};
@@ -67,10 +67,12 @@ async fn when_visible(mut response: ProduceResponse, waiting: Vec<Waiting>) -> P
     response
 }
 
+/// Looks at each partition in the order of Kafka's checks: what concerns the whole request, then
+/// topic and form of the batch, then acks, then everything else.
 fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
     let now = cx.call.context.clock.now();
     let known_acks = (-1..=1).contains(&request.acks);
-    let transactional = request.transactional_id.is_some() || has_transactional_batch(&request);
+    let transactional = has_transactional_batch(&request);
     let mut waiting = Vec::new();
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
@@ -82,32 +84,32 @@ fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
         let target = target(cx.call.version, &topic);
         for data in topic.partition_data {
             let index = data.index;
-            let result = if !known_acks {
-                Err(before_acks(cx, &target, &data).unwrap_or(ErrorCode::InvalidRequiredAcks))
-            } else if transactional {
-                Err(ErrorCode::TransactionalIdAuthorizationFailed)
+            let result = if transactional {
+                Err(refused_with(index, ErrorCode::TransactionalIdAuthorizationFailed, None))
+            } else if let Err(error) = check_form(cx, &target, &data) {
+                Err(refused(index, &error))
+            } else if !known_acks {
+                Err(refused_with(index, ErrorCode::InvalidRequiredAcks, None))
             } else {
-                Ok(append_one(cx, &target, data, now))
+                append_one(cx, &target, data, now)
             };
-            let answer = match result {
-                Err(code) => refused_with(index, code, None),
-                Ok(Err(answer)) => answer,
-                Ok(Ok(written)) => {
+            row.partition_responses.push(match result {
+                Err(answer) => answer,
+                Ok(written) => {
                     let answer = accepted(index, &written);
                     let (topic, partition) = (responses.len(), row.partition_responses.len());
                     waiting.push(Waiting { topic, partition, written });
                     answer
                 }
-            };
-            row.partition_responses.push(answer);
+            });
         }
         responses.push(row);
     }
     (ProduceResponse { responses, ..ProduceResponse::default() }, waiting)
 }
 
-/// Whether any batch claims to be part of a transaction: without a transactional id the whole request
-/// is refused.
+/// Whether any batch claims to be part of a transaction: nobody may write to one yet, with or
+/// without a transactional id, so the whole request is refused.
 fn has_transactional_batch(request: &ProduceRequest) -> bool {
     let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     partitions
@@ -123,31 +125,31 @@ fn target(version: i16, topic: &TopicProduceData) -> TopicRef {
     }
 }
 
-/// What is wrong with a partition's batch that is told before acks are looked at.
-fn before_acks(cx: &Cx, target: &TopicRef, data: &PartitionProduceData) -> Option<ErrorCode> {
-    let unknown = match target {
-        TopicRef::Name(_) => ErrorCode::UnknownTopicOrPartition,
-        TopicRef::Id(_) => ErrorCode::UnknownTopicId,
-    };
+/// What is told before acks are looked at: the topic is unknown, or its batch is none that may be
+/// sent in this version.
+fn check_form(cx: &Cx, target: &TopicRef, data: &PartitionProduceData) -> Result<(), ProduceError> {
     let topic = match target {
-        TopicRef::Name(name) => cx.broker.registry.by_name(name),
-        TopicRef::Id(id) => cx.broker.registry.by_id(*id),
+        TopicRef::Name(name) => {
+            cx.broker.registry.by_name(name).ok_or(ProduceError::UnknownTopicOrPartition)?
+        }
+        TopicRef::Id(id) => cx.broker.registry.by_id(*id).ok_or(ProduceError::UnknownTopicId)?,
     };
-    let Some(topic) = topic else { return Some(unknown) };
-    if topic.partition(PartitionIndex(data.index)).is_none() {
-        return Some(ErrorCode::UnknownTopicOrPartition);
+    let partition = topic.partition(PartitionIndex(data.index));
+    partition.ok_or(ProduceError::UnknownTopicOrPartition)?;
+    let records = data.records.as_deref().unwrap_or_default();
+    let form = ValidBatch::peek(records);
+    // Kafka looks at the codec before it looks for a second batch.
+    if let Ok(_) | Err(BatchError::MoreThanOne) = form
+        && cx.call.version < ZSTD_SINCE
+        && ValidBatch::peek_codec(records) == Some(Codec::Zstd)
+    {
+        return Err(ProduceError::UnsupportedCodec);
     }
-    let parsed = ValidBatch::parse(data.records.clone().unwrap_or_default());
-    let error = parsed.err().filter(|error| {
-        matches!(
-            error,
-            BatchError::NoBatch { .. }
-                | BatchError::MoreThanOne
-                | BatchError::OldMagic { .. }
-                | BatchError::UnknownMagic { .. }
-        )
-    })?;
-    Some((&error).into())
+    match form {
+        // What is too short for a header is told later, with what is told of the CRC.
+        Ok(()) | Err(BatchError::Length(_)) => Ok(()),
+        Err(error) => Err(AppendError::from(error).into()),
+    }
 }
 
 fn append_one(
@@ -156,12 +158,8 @@ fn append_one(
     data: PartitionProduceData,
     now: Now,
 ) -> Result<Written, PartitionProduceResponse> {
-    let PartitionProduceData { index, records } = data;
-    let zstd = || records.as_deref().and_then(ValidBatch::peek_codec) == Some(Codec::Zstd);
-    if cx.call.version < ZSTD_SINCE && zstd() {
-        return Err(refused_with(index, ErrorCode::UnsupportedCompressionType, None));
-    }
-    let written = cx.broker.produce(target, PartitionIndex(index), records, now);
+    let index = data.index;
+    let written = cx.broker.produce(target, PartitionIndex(index), data.records, now);
     written.map_err(|error| {
         let log_start_offset = if tells_log_start(&error) {
             cx.broker.log_start(target, PartitionIndex(index)).map_or(-1, |start| start.0)
@@ -228,6 +226,7 @@ fn tells_log_start(error: &ProduceError) -> bool {
         )
         | ProduceError::UnknownTopicOrPartition
         | ProduceError::UnknownTopicId
+        | ProduceError::UnsupportedCodec
         | ProduceError::NotLeader
         | ProduceError::InternalTopic(_)
         | ProduceError::NoRecords => false,
