@@ -3,11 +3,10 @@
 
 use super::error::{AppendError, RecordError};
 use super::partition::PartitionConfig;
+use crate::records::compression::unpacked_limit;
 use crate::records::{Record, RecordSummary, ValidBatch};
 use crate::types::Timestamp;
 
-/// Bytes that the records of one compressed batch may unpack to.
-const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Timestamp of a record that has none; no bound applies to it.
 const NO_TIMESTAMP: Timestamp = Timestamp(-1);
 /// Records of one batch that are named in an error.
@@ -20,7 +19,7 @@ pub(super) fn admit(
     config: &PartitionConfig,
     now: Timestamp,
 ) -> Result<ValidBatch, AppendError> {
-    let summary = batch.check_records(UNPACKED_BYTES_MAX)?;
+    let summary = batch.check_records(unpacked_max(&batch))?;
     check_rules(&batch, config, now, &summary)?;
     let batch = if config.log_append_time {
         batch.with_append_time(now)
@@ -72,7 +71,7 @@ fn name_records(
     batch: &ValidBatch,
     fault: impl Fn(&Record<'_>) -> Option<String>,
 ) -> Result<Vec<RecordError>, AppendError> {
-    let records = batch.records(UNPACKED_BYTES_MAX)?;
+    let records = batch.records(unpacked_max(batch))?;
     let mut named = Vec::new();
     for (index, record) in (0..).zip(&records) {
         let record = record.map_err(crate::records::BatchError::from)?;
@@ -91,12 +90,17 @@ fn recompress(batch: ValidBatch, config: &PartitionConfig) -> Result<ValidBatch,
     if batch.header().attributes.codec() == Some(wanted.codec) || batch_is_empty(&batch) {
         return Ok(batch);
     }
-    let batch = batch.recompressed(wanted, UNPACKED_BYTES_MAX)?;
+    let batch = batch.recompressed(wanted, unpacked_max(&batch))?;
     let (size, max) = (batch.size_bytes(), config.max_message_bytes);
     if size > max {
         return Err(AppendError::TooLarge { size, max });
     }
     Ok(batch)
+}
+
+/// Bytes that its records may unpack to.
+fn unpacked_max(batch: &ValidBatch) -> usize {
+    unpacked_limit(usize::try_from(batch.size_bytes()).unwrap_or(usize::MAX))
 }
 
 fn batch_is_empty(batch: &ValidBatch) -> bool {

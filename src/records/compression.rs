@@ -15,12 +15,18 @@ use super::cursor::Cursor;
 
 /// A limit that no honest batch of the default `max.message.bytes` reaches.
 pub const DECOMPRESSED_LIMIT: usize = 64 * 1024 * 1024;
+/// What any batch may unpack to, however small: producers of one record over and over (zeros, test
+/// loads) reach a thousand times their default batch size.
+const DECOMPRESSED_FLOOR: usize = 16 * 1024 * 1024;
+/// Beyond the floor, how many times its size a batch may unpack to.
+const DECOMPRESSED_RATIO: usize = 100;
 
 const XERIAL_MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_BLOCK_LEN: usize = 32 * 1024;
 /// A Snappy copy element has at least two bytes and yields at most 64.
 const SNAPPY_RATIO_MAX: usize = 64;
-/// The window of zstd's highest level (22); more is refused.
+/// The window of zstd's highest level (22), which the Java producer announces for levels 20 to 22
+/// whatever the size of the batch; more is refused. Memory is touched only as far as output comes.
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 
 /// How the records of a batch are compressed.
@@ -91,6 +97,11 @@ pub enum CompressionError {
         /// What the decoder said.
         source: io::Error,
     },
+}
+
+/// What a client's batch whose records take `packed` bytes may unpack to.
+pub fn unpacked_limit(packed: usize) -> usize {
+    packed.saturating_mul(DECOMPRESSED_RATIO).clamp(DECOMPRESSED_FLOOR, DECOMPRESSED_LIMIT)
 }
 
 /// Unpacks `input` to at most `limit` bytes.
@@ -246,6 +257,33 @@ mod tests {
             let packed = compress(codec.into(), &vec![7; 1_000_000]).unwrap();
             let result = decompress(codec, &packed, 999_999);
             assert!(matches!(result, Err(CompressionError::Limit { limit: 999_999 })), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn issue_3_small_batch_may_not_unpack_to_much() {
+        const MIB: usize = 1024 * 1024;
+        let limits = [100, 16 * MIB / 100, 400 * 1024, MIB, 100 * MIB].map(unpacked_limit);
+        assert_eq!(limits[..2], [16 * MIB; 2]);
+        assert_eq!(limits[2], 40_960_000);
+        assert_eq!(limits[3..], [64 * MIB; 2]);
+    }
+
+    /// A frame with a window of 2 to this, and five bytes in one raw block.
+    fn zstd_frame(window_log: u8) -> Vec<u8> {
+        let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 0x29, 0, 0];
+        frame.extend_from_slice(b"hello");
+        frame
+    }
+
+    #[test]
+    fn windows_of_all_levels_of_zstd_are_taken_and_larger_ones_are_not() {
+        for window_log in [17, 23, 25, 27] {
+            let unpacked = decompress(Codec::Zstd, &zstd_frame(window_log), 100).unwrap();
+            assert_eq!(unpacked, b"hello", "{window_log}");
+        }
+        for window_log in [28, 31, 41] {
+            assert!(decompress(Codec::Zstd, &zstd_frame(window_log), 100).is_err(), "{window_log}");
         }
     }
 

@@ -139,6 +139,23 @@ fn records_that_cannot_be_read_are_refused() {
 }
 
 #[test]
+fn issue_3_a_small_batch_that_unpacks_to_far_too_much_is_refused() {
+    if broker::shared().is_kafka() {
+        return; // Differs from Kafka: it has no such limit.
+    }
+    let zeros = |mebibytes: usize| {
+        let now = kit::now_ms();
+        let records = (0..mebibytes).map(|_| Record::at(now, &"0".repeat(1 << 20)));
+        Batch::records(records.collect()).codec(4)
+    };
+    let mut client = Client::connect();
+    let topic = kit::topic(&mut client, 1);
+    assert!(zeros(17).bytes().len() < 100_000);
+    check_row(&kit::produce(&mut client, &topic, 0, zeros(17)), ErrorCode::InvalidRecord);
+    kit::produced(&mut client, &topic, 0, zeros(15));
+}
+
+#[test]
 fn a_length_below_that_of_a_header_is_corrupt() {
     let good = batch().bytes();
     check_refused(vec![
