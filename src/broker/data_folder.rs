@@ -122,6 +122,7 @@ impl DataFolder {
             let text = format!(
                 "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\nottla.format={FORMAT}\n"
             );
+            sync_above(&*fs, &path)?;
             fs.atomic_write(&meta, text.as_bytes()).map_err(fault("write", &meta))?;
             cluster_id
         };
@@ -227,6 +228,18 @@ fn stored_checkpoints(
     let bytes = fs.read(&file, CHECKPOINT_BYTES_MAX).map_err(fault("read", &file))?;
     // One that is damaged only costs a scan: every log finds its own end again.
     Ok(read_checkpoints(&bytes).unwrap_or_default())
+}
+
+/// Makes the names of a new folder and of those made for it durable: what is acknowledged later lies
+/// in them. A folder above that may not be read is none of them.
+fn sync_above(fs: &dyn Fs, folder: &Path) -> Result<(), DataFolderError> {
+    for above in folder.ancestors().skip(1) {
+        match fs.sync_dir(above) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            result => result.map_err(fault("sync", above))?,
+        }
+    }
+    Ok(())
 }
 
 fn read_meta(
