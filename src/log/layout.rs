@@ -109,14 +109,27 @@ pub fn is_deleted_folder(name: &str) -> bool {
     )
 }
 
-/// Content of `partition.metadata`.
+/// Content of `partition.metadata`. Unlike Kafka: a third line, which Kafka does not read, has the
+/// CRC-32C of the first two, for with a wrong bit in the id the folder would be a deleted topic's.
 pub fn partition_metadata(topic_id: TopicId) -> String {
-    format!("version: 0\ntopic_id: {topic_id}")
+    let text = format!("version: 0\ntopic_id: {topic_id}");
+    let crc = crc32c::crc32c(text.as_bytes());
+    format!("{text}\ncrc32c: {crc:08x}")
 }
 
-/// The topic id in a `partition.metadata`; `None` if it is no such file.
+/// The topic id in a `partition.metadata`, ours or Kafka's; `None` if it is no such file, or damaged.
 pub fn parse_partition_metadata(text: &str) -> Option<TopicId> {
-    let mut lines = text.lines();
+    let (checked, crc) = match text.match_indices('\n').nth(1) {
+        Some((end, _)) => text.split_at_checked(end)?,
+        None => (text, ""),
+    };
+    if !crc.trim().is_empty() {
+        let crc = crc.strip_prefix("\ncrc32c: ")?;
+        if crc.trim_end() != format!("{:08x}", crc32c::crc32c(checked.as_bytes())) {
+            return None;
+        }
+    }
+    let mut lines = checked.lines();
     if lines.next()? != "version: 0" {
         return None;
     }
@@ -164,7 +177,15 @@ mod tests {
     #[test]
     fn partition_metadata_is_kafkas() {
         let text = "version: 0\ntopic_id: 5pJisFBaT4eET32pVdq6Dw";
-        assert_eq!(partition_metadata(parse_partition_metadata(text).unwrap()), text);
+        let ours = partition_metadata(parse_partition_metadata(text).unwrap());
+        assert!(ours.starts_with(text), "{ours}");
+        assert_eq!(parse_partition_metadata(&ours), parse_partition_metadata(text));
+        for at in 0..ours.len() {
+            let mut bytes = ours.clone().into_bytes();
+            bytes[at] ^= 1;
+            let damaged = String::from_utf8(bytes).unwrap();
+            assert_eq!(parse_partition_metadata(&damaged), None, "{damaged}");
+        }
         for bad in ["", "version: 1\ntopic_id: 5pJisFBaT4eET32pVdq6Dw", "version: 0\ntopic_id: x"] {
             assert_eq!(parse_partition_metadata(bad), None, "{bad}");
         }
