@@ -327,7 +327,10 @@ impl Log {
                 removed.map_err(LogError::io("remove", &segment.path))?;
             }
             let Some(tail) = &before else { return Ok(()) };
-            let cut = tail.segment.file()?.truncate(tail.size_bytes);
+            let file = tail.segment.file()?;
+            // Synced at once: no later sync covers this file if nothing more is appended to it, and
+            // a clean stop vouches for its length.
+            let cut = file.truncate(tail.size_bytes).and_then(|()| file.sync_data());
             cut.map_err(LogError::io("truncate", &tail.segment.path))
         };
         if let Err(failed) = cut() {
