@@ -400,8 +400,8 @@ impl Builder {
     async fn open(self, options: BrokerOptions) -> Result<Arc<Broker>, StartError> {
         let opened = tokio::task::spawn_blocking(move || Broker::open(options)).await;
         let broker = opened.map_err(|error| StartError::Internal(error.to_string()))??;
+        broker.recovered().await?;
         broker.start_tasks();
-        broker.recovered().await;
         let forgotten = broker.forget_lost_topics().await;
         forgotten.map_err(|error| StartError::Internal(error.to_string()))?;
         for topic in self.topics {

@@ -26,7 +26,7 @@ use crate::partition::{
     AppendError, Flusher, Journal, JournalRecord, Partition, PartitionConfig, PartitionContext,
     PartitionName, ProducerSlots, Registry, Space,
 };
-use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
+use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 
 /// Kafka's name for the topic that the catalog lies in, and its fixed id.
 pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -155,11 +155,30 @@ impl Broker {
 
     /// Returns once all that recovery has kept is on disk, and so visible; a partition whose sync
     /// fails is offline by then. Before, end offsets may lie below what was acknowledged.
-    pub async fn recovered(&self) {
+    ///
+    /// # Errors
+    /// `Replay` if the catalog's journal is one of those.
+    pub async fn recovered(&self) -> Result<(), OpenError> {
+        let journal = self.catalog_journal.durable(self.catalog_journal.end()).await;
+        journal.map_err(|error| OpenError::Replay {
+            journal: METADATA_TOPIC.to_owned(),
+            reason: error.to_string(),
+        })?;
         let topics = self.registry.topics();
         for partition in topics.iter().flat_map(|topic| &topic.partitions) {
             // The error is that it is offline, which has been told.
             drop(partition.visible(partition.watermarks().log_end).await);
+        }
+        Ok(())
+    }
+
+    /// Returns when the catalog's journal has gone offline, with the reason. The broker must end
+    /// then: what it does and shows is ahead of what a restart finds.
+    pub async fn catalog_failed(&self) -> AppendError {
+        loop {
+            if let Err(error) = self.catalog_journal.durable(Offset(i64::MAX)).await {
+                return error;
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! Before either, nothing is promised; from then on everything works. Logs go to stderr.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ended::Ended;
@@ -97,9 +98,20 @@ impl Serve {
             Ok(()) | Err(Ended::PipeClosed) => {}
             Err(ended) => return Err(ended),
         }
-        signals.next().await;
+        let broker = Arc::clone(ottla.broker());
+        let failed = tokio::select! {
+            () = signals.next() => None,
+            error = broker.catalog_failed() => Some(error),
+        };
+        drop(broker);
         tracing::info!("stopping");
-        stop(ottla, &mut signals).await
+        let stopped = stop(ottla, &mut signals).await;
+        match failed {
+            None => stopped,
+            Some(error) => Err(Ended::failed(format!(
+                "the log of topics and settings takes no more changes: {error}"
+            ))),
+        }
     }
 
     fn start_logs(&self) -> Result<(), Ended> {
