@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(parse_partition_metadata(&ours), parse_partition_metadata(text));
         for at in 0..ours.len() {
             let mut bytes = ours.clone().into_bytes();
-            bytes[at] ^= 1;
+            *bytes.get_mut(at).unwrap() ^= 1;
             let damaged = String::from_utf8(bytes).unwrap();
             assert_eq!(parse_partition_metadata(&damaged), None, "{damaged}");
         }

@@ -33,6 +33,8 @@ pub enum Op {
     SyncData,
     /// `truncate`.
     Truncate,
+    /// `read_at`, which [`Op::Any`] does not count.
+    Read,
 }
 
 /// How a call fails.
@@ -139,6 +141,25 @@ impl FaultyFs {
         self.state().faults.clear();
     }
 
+    /// How many faults have not happened yet.
+    pub fn pending_faults(&self) -> usize {
+        self.state().faults.len()
+    }
+
+    /// The disk as it is, synced or not, for another process; this one goes on.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let bytes = |content: &Content| Content {
+            bytes: content.bytes.clone(),
+            durable: content.bytes.clone(),
+            ..Content::default()
+        };
+        let (names, files) = (state.names.clone(), state.files.iter().map(bytes).collect());
+        let durable_names = names.clone();
+        Self(Arc::new(Mutex::new(State { names, durable_names, files, ..State::default() })))
+    }
+
     /// Calls so far that [`Op::Any`] counts.
     pub fn calls(&self) -> u64 {
         self.state().calls
@@ -186,10 +207,11 @@ impl FaultyFs {
 impl State {
     /// Counts a call; `Err` if it is one that has to fail.
     fn call(&mut self, op: Op) -> Result<(), FaultKind> {
-        self.calls += 1;
+        self.calls += u64::from(op != Op::Read);
         let mut fired = None;
         self.faults.retain_mut(|fault| {
-            if fault.op != Op::Any && fault.op != op {
+            let counts = fault.op == op || (fault.op == Op::Any && op != Op::Read);
+            if !counts {
                 return true;
             }
             if fault.after > 0 {
@@ -413,6 +435,7 @@ impl Fs for FaultyFs {
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         let mut state = self.fs.state();
+        state.call(Op::Read).map_err(error)?;
         let content = state.content(self.index)?;
         let start = usize::try_from(position).map_err(io::Error::other)?;
         let from = content.bytes.get(start..).unwrap_or_default();
