@@ -33,8 +33,9 @@ use writers::{Load, Sending};
 const CUTS: u64 = 25;
 /// Cuts of one series.
 const SERIES: u64 = 5;
-/// One series in so many is under `os`, which syncs topics never.
-const OS_SHARE: u64 = 5;
+/// One series in so many is under settings that sync topics late or never.
+const LATE_SHARE: u64 = 5;
+const LATE: [&str; 2] = ["ottla.durability=os", "ottla.durability=interval:20"];
 /// The longest that the load runs before a cut, in ms.
 const LOAD_MS_MAX: u64 = 250;
 /// One cut in so many comes after a sync of the whole disk.
@@ -64,8 +65,8 @@ fn survive(kind: Kind) {
     let mut total = Report::default();
     for series in 0..cuts.div_ceil(SERIES) {
         let cuts = SERIES.min(cuts - series * SERIES);
-        let reports = if series % OS_SHARE == OS_SHARE - 1 {
-            series_under_os(&mut disk, cuts, &mut seed)
+        let reports = if series % LATE_SHARE == LATE_SHARE - 1 {
+            late_series(&mut disk, cuts, &mut seed)
         } else {
             vec![series_under_fsync(&mut disk, cuts, &mut seed)]
         };
@@ -147,11 +148,12 @@ fn make_topics(
 }
 
 /// Only that what stays of a topic is what came first.
-fn series_under_os(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<Report> {
+fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<Report> {
     let storage = Storage::Folder(disk.path().join("data"));
-    let arguments = ["--set", "ottla.durability=os"];
     let mut reports = Vec::new();
     for cut in 0..cuts {
+        let setting = if cut.is_multiple_of(2) { LATE[0] } else { LATE[1] };
+        let arguments = ["--set", setting];
         let broker = Broker::start(&storage, &arguments).unwrap();
         let load = Load::new(&format!("{TOPIC}-{cut}"));
         Wire::connect(broker.bootstrap()).unwrap().create_topic(&load.topic, 2).unwrap();
