@@ -74,6 +74,7 @@ pub struct Broker {
     /// What the age of segments, and that of producers, is judged by.
     retention_time: Mutex<SteadyTime>,
     producer_time: Mutex<SteadyTime>,
+    checkpointed: Mutex<upkeep::Checkpointed>,
     /// Folders of deleted partitions, and when they go.
     deleted_folders: Mutex<Vec<(Timestamp, PathBuf)>>,
     cleaner: Cleaner,

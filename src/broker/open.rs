@@ -110,6 +110,7 @@ impl Broker {
             partition_context,
             retention_time: Mutex::new(SteadyTime::new(clock.now())),
             producer_time: Mutex::new(SteadyTime::new(clock.now())),
+            checkpointed: Mutex::default(),
             deleted_folders: Mutex::default(),
             cleaner: Cleaner::default(),
             config,

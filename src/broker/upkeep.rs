@@ -10,19 +10,28 @@ use super::open::METADATA_ID;
 use crate::clock::SteadyTime;
 use crate::config::value::Durability;
 use crate::partition::Partition;
-use crate::types::Timestamp;
+use crate::types::{Monotonic, Offset, Timestamp};
 
 /// How often the free space is looked at, in ms.
 const SPACE_INTERVAL_MS: u64 = 1_000;
 /// Space kept free where min.free.bytes does not say, in bytes; at most a twentieth of the disk.
 const RESERVE_BYTES: u64 = 1024 * 1024 * 1024;
 const RESERVE_SHARE: u64 = 20;
-/// How often the checkpoint of the logs is written, in ms.
+/// How often the checkpoint of the logs is written, in ms; sooner after a change of the catalog, for
+/// what is wrong below the mark is damage, and above it the end of the log.
 const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
+const CATALOG_CHECKPOINT_INTERVAL_MS: u64 = 1_000;
 /// How often removed segments' files are looked for, in ms.
 const REMOVE_INTERVAL_MS: u64 = 10_000;
 /// How often silent producers are looked for, in ms (Kafka's producer.id.expiration.check.interval).
 const PRODUCER_EXPIRY_INTERVAL_MS: u64 = 600_000;
+
+/// When the checkpoint was written last, and how far the catalog's journal was durable then.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Checkpointed {
+    at: Monotonic,
+    catalog: Offset,
+}
 
 impl Broker {
     /// Starts the background work; it ends with [`super::Tasks::stop`].
@@ -33,7 +42,7 @@ impl Broker {
         let interval = u64::try_from(self.config.log_retention_check_interval_ms).unwrap_or(1);
         self.every("retention", interval, Self::enforce_retention);
         self.every("file removal", REMOVE_INTERVAL_MS, Self::remove_due_files);
-        self.every("checkpoint", CHECKPOINT_INTERVAL_MS, Self::checkpoint);
+        self.every("checkpoint", CATALOG_CHECKPOINT_INTERVAL_MS, Self::checkpoint);
         self.every("producer expiry", PRODUCER_EXPIRY_INTERVAL_MS, Self::expire_producers);
         self.start_cleaner();
         if let Durability::IntervalMs(ms) = self.config.ottla_durability {
@@ -150,6 +159,14 @@ impl Broker {
     }
 
     fn checkpoint(&self) {
+        let now = self.clock.now().monotonic;
+        let catalog = self.catalog_journal.partition().durable_end();
+        let mut last = self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner);
+        if catalog == last.catalog && now < last.at.plus_ms(CHECKPOINT_INTERVAL_MS) {
+            return;
+        }
+        *last = Checkpointed { at: now, catalog };
+        drop(last);
         if let Err(error) = self.write_checkpoint(Clean::No) {
             tracing::warn!(%error, "checkpoint not written: the next start scans more");
         }

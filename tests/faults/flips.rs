@@ -81,6 +81,27 @@ fn a_flipped_bit_is_told_or_harmless() {
     eprintln!("{tally:?}");
 }
 
+#[test]
+fn a_wrong_bit_in_the_newest_topic_is_damage_seconds_later() {
+    let disk = FaultyFs::new();
+    block_on(async {
+        let run = start(&disk).await.unwrap();
+        run.create("a").await.unwrap();
+        run.append("a", "kept").await.unwrap();
+        run.pass_time(5).await; // Less than the interval of the other logs.
+        run.kill();
+        let log = Path::new("/data/__cluster_metadata-0/00000000000000000000.log");
+        let last = usize::try_from(disk.file_len(log).unwrap()).unwrap() - 1;
+        assert!(disk.flip(log, last, 1));
+        let refused = start(&disk).await.map(|run| run.kill());
+        assert!(refused.is_err(), "the topic and its records would be gone");
+        assert!(disk.flip(log, last, 1));
+        let run = start(&disk).await.unwrap();
+        assert_eq!(run.read("a").unwrap(), [(0, "kept".to_owned())]);
+        run.kill();
+    });
+}
+
 async fn judge(
     disk: &FaultyFs,
     told: &Told,

@@ -30,8 +30,9 @@ const GROUP: &str = "group";
 /// A broker that runs.
 pub(crate) struct Run {
     pub(crate) broker: Arc<Broker>,
-    clock: Clock,
+    pub(crate) clock: Clock,
     flusher: Flusher,
+    tasks: Arc<Tasks>,
     thread: JoinHandle<()>,
 }
 
@@ -39,6 +40,7 @@ pub(crate) struct Run {
 pub(crate) async fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
     let clock = Clock::manual(Timestamp(1_700_000_000_000));
     let (flusher, thread) = Flusher::start(clock.clone(), 0).unwrap();
+    let tasks = Arc::new(Tasks::default());
     let opened = Broker::open(BrokerOptions {
         config: BrokerConfig {
             num_partitions: 1,
@@ -50,12 +52,12 @@ pub(crate) async fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
         fs: Arc::new(fs.clone()),
         folder: PathBuf::from(DIR),
         flusher: flusher.clone(),
-        tasks: Arc::new(Tasks::default()),
+        tasks: Arc::clone(&tasks),
         other_nodes: Vec::new(),
     });
     match opened {
         Ok(broker) => {
-            let run = Run { broker, clock, flusher, thread };
+            let run = Run { broker, clock, flusher, tasks, thread };
             match run.broker.recovered().await {
                 Ok(()) => Ok(run),
                 Err(error) => {
@@ -165,6 +167,20 @@ impl Run {
         let closed = self.broker.close().is_ok();
         self.kill();
         closed
+    }
+
+    /// Lets what is done by the clock be done, second by second for so many.
+    pub(crate) async fn pass_time(&self, seconds: u64) {
+        self.broker.start_tasks();
+        for _ in 0..seconds {
+            for _ in 0..50 {
+                // The tasks go on until all of them wait, and so does their work on other threads.
+                tokio::task::spawn_blocking(|| ()).await.unwrap();
+            }
+            self.clock.advance(1_000);
+        }
+        self.tasks.stop();
+        self.tasks.join(std::future::pending()).await;
     }
 
     /// Ends as kill -9 does: nothing more is written.
