@@ -4,6 +4,7 @@
 //! Opening it reads the catalog, then every partition's log, then the groups' journal; from then on
 //! all of it works. Closing it syncs everything and says in the data folder that it did.
 
+mod backup;
 mod boot;
 mod cleaner;
 mod data_folder;
@@ -25,6 +26,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+pub use backup::{BackupError, Summary, backup};
 pub use boot::Boot;
 pub use cleaner::Cleaner;
 pub use data_folder::{DataFolderError, OpenError};

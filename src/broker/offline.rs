@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,10 +13,11 @@ use crate::config::broker::BrokerConfig;
 use crate::log::fs::{DataLock, Fs, LockError, RealFs};
 use crate::log::inspect::{Found, segment_files, walk_file};
 use crate::log::{Checkpoint, layout};
+use crate::records::ValidBatch;
 use crate::types::{NodeId, Offset, PartitionIndex, TopicId};
 
 /// The folder that holds the catalog.
-const METADATA_FOLDER: &str = "__cluster_metadata-0";
+pub(super) const METADATA_FOLDER: &str = "__cluster_metadata-0";
 /// Largest `partition.metadata` read, in bytes.
 const METADATA_BYTES_MAX: u64 = 1024;
 /// Bytes that the records of one batch of the catalog may unpack to.
@@ -106,7 +108,7 @@ impl OfflineFolder {
     }
 
     /// The topic that a partition's folder belongs to.
-    fn topic_id(&self, partition: &str) -> TopicId {
+    pub(super) fn topic_id(&self, partition: &str) -> TopicId {
         if partition == METADATA_FOLDER {
             return METADATA_ID;
         }
@@ -138,39 +140,24 @@ impl OfflineFolder {
         self.folder.write_checkpoints(clean, all)
     }
 
+    /// Puts down what is known of all logs.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub(super) fn write_checkpoints(
+        &self,
+        clean: Clean,
+        logs: impl Iterator<Item = (String, TopicId, Offset, Offset)>,
+    ) -> Result<(), DataFolderError> {
+        self.folder.write_checkpoints(clean, logs)
+    }
+
     /// The catalog, as far as its log can be read.
     ///
     /// # Errors
     /// What the system says.
     pub fn catalog(&self) -> io::Result<Catalog> {
-        let mut catalog = Catalog::new(Setup {
-            cluster_id: self.folder.cluster_id.clone(),
-            nodes: vec![NodeId(0)],
-            broker: BrokerConfig::default(),
-            statics: BTreeMap::new(),
-        });
-        let dir = self.dir(METADATA_FOLDER);
-        if !self.fs().exists(&dir) {
-            return Ok(catalog);
-        }
-        for segment in segment_files(self.fs(), &dir)? {
-            let mut expected = segment.base;
-            walk_file(self.fs(), &segment.path, &mut expected, true, &mut |found| {
-                if let Found::Batch { batch, .. } = found
-                    && let Ok(records) = batch.records(BATCH_BYTES_MAX)
-                    && !batch.header().attributes.is_control()
-                {
-                    for record in records.iter().flatten() {
-                        let value = records.own(&record).value.unwrap_or_default();
-                        if let Ok(read) = CatalogRecord::decode(value) {
-                            catalog.replay(&read.record);
-                        }
-                    }
-                }
-                std::ops::ControlFlow::Continue(())
-            })?;
-        }
-        Ok(catalog)
+        read_catalog(self.fs(), &self.dir(METADATA_FOLDER))
     }
 
     /// The partitions' folders that the catalog asks for, and whether the last run knew of anything
@@ -189,5 +176,42 @@ impl OfflineFolder {
             }
         }
         Ok(expected)
+    }
+}
+
+/// The catalog in a folder, as far as its log can be read; an empty one where there is none.
+pub(super) fn read_catalog(fs: &dyn Fs, dir: &Path) -> io::Result<Catalog> {
+    let mut catalog = Catalog::new(Setup {
+        cluster_id: String::new(),
+        nodes: vec![NodeId(0)],
+        broker: BrokerConfig::default(),
+        statics: BTreeMap::new(),
+    });
+    if !fs.exists(dir) {
+        return Ok(catalog);
+    }
+    for segment in segment_files(fs, dir)? {
+        let mut expected = segment.base;
+        walk_file(fs, &segment.path, &mut expected, true, &mut |found| {
+            if let Found::Batch { batch, .. } = found {
+                replay(&mut catalog, batch);
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(catalog)
+}
+
+/// Replays what can be read of a batch.
+fn replay(catalog: &mut Catalog, batch: &ValidBatch) {
+    let Ok(records) = batch.records(BATCH_BYTES_MAX) else { return };
+    if batch.header().attributes.is_control() {
+        return;
+    }
+    for record in records.iter().flatten() {
+        let value = records.own(&record).value.unwrap_or_default();
+        if let Ok(read) = CatalogRecord::decode(value) {
+            catalog.replay(&read.record);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! One subcommand a file. Each takes its flags as a struct, prints through [`output::Output`] and
 //! ends with [`ended::Ended`] if it does not just end; nothing here decides what a broker does.
 
+mod backup;
 mod check;
 mod completions;
 mod config;
@@ -55,6 +56,7 @@ enum Command {
     Consume(Box<consume::Consume>),
     /// Show, reset and delete consumer groups
     Group(group::Group),
+    Backup(backup::Backup),
     /// Look into the data folder of a broker that does not run, and repair it
     Log(log::Log),
     Ping(ping::Ping),
@@ -75,6 +77,7 @@ pub fn run() -> ExitCode {
         Some(Command::Produce(produce)) => wait(produce.run(&mut out)),
         Some(Command::Consume(consume)) => wait(consume.run(&mut out)),
         Some(Command::Group(group)) => wait(group.run(&mut out)),
+        Some(Command::Backup(backup)) => backup.run(&mut out),
         Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),
         Some(Command::Check(check)) => check.run(&mut out),

@@ -30,6 +30,7 @@
 
 mod compact;
 mod config;
+pub mod copy;
 mod epochs;
 mod error;
 pub mod fs;

@@ -1,7 +1,7 @@
 //! kill -9 under load, over and over on one data folder, a fifth of the times while it starts: the
 //! checker finds nothing lost, moved or doubled, and no committed offset gone back. And a
-//! deletion that was cut short; `full_disk.rs` has a disk without room, `paused.rs` a
-//! process that stands still. `table.rs` a compacted topic.
+//! deletion that was cut short; `full_disk.rs` has a disk without room, `paused.rs` a process that
+//! stands still, `table.rs` a compacted topic, `backup.rs` copies of a broker under load.
 //!
 //! Through all rounds run two idempotent producers, which send the same batch again until it is
 //! acknowledged; a plain one, which leaves a batch whose answer was lost behind; consumers that
@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "a test changes a data folder of its own")]
 
+mod backup;
 #[path = "../checker/mod.rs"]
 mod checker;
 mod full_disk;

@@ -4,8 +4,6 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-/// The file that is locked.
-const LOCK_FILE: &str = ".lock";
 /// Longest content read of it, in bytes.
 const PID_BYTES_MAX: u64 = 32;
 
@@ -48,6 +46,9 @@ impl LockError {
 }
 
 impl DataLock {
+    /// The file that is locked.
+    pub const FILE: &str = ".lock";
+
     /// Locks the folder, which is made if it is missing.
     ///
     /// # Errors
@@ -67,7 +68,7 @@ impl DataLock {
         let fault = |source| LockError::Io { path: path.to_owned(), source };
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path.join(LOCK_FILE)).map_err(fault)?;
+        let mut file = options.open(path.join(Self::FILE)).map_err(fault)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -2,6 +2,7 @@
 
 mod basic;
 mod compact;
+mod copy;
 mod faults;
 mod model;
 mod repair;
