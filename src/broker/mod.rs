@@ -99,6 +99,11 @@ impl Broker {
         &self.folder.path
     }
 
+    /// Whether producers are refused because of the disk.
+    pub fn is_disk_full(&self) -> bool {
+        self.partition_context.space.is_full()
+    }
+
     /// Bytes that can still be written there; `None` where the file system does not say.
     pub fn free_bytes(&self) -> Option<u64> {
         self.folder.fs.free_bytes(&self.folder.path).ok()

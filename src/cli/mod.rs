@@ -22,6 +22,7 @@ mod ready;
 mod serve;
 mod settings;
 mod signals;
+mod status;
 mod time;
 mod topic;
 mod topics_file;
@@ -34,11 +35,19 @@ use clap::Parser;
 use ended::Ended;
 use output::Output;
 
+/// What an answer to a producer survives; a help topic.
+const DURABILITY: &str = include_str!("durability.txt");
+
 /// A whole Kafka stack in one process, for one machine
 ///
 /// Without a command it serves: see `ottla serve --help`.
 #[derive(Debug, Parser)]
-#[command(name = "ottla", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "ottla",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "What an answer to a producer survives: `ottla help durability`"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -60,6 +69,7 @@ enum Command {
     /// Look into the data folder of a broker that does not run, and repair it
     Log(log::Log),
     Ping(ping::Ping),
+    Status(status::Status),
     Check(check::Check),
     /// Show the settings and their manual
     Config(config::Config),
@@ -68,8 +78,12 @@ enum Command {
 
 /// Runs the command that the process was started with.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
     let mut out = Output::stdout();
+    if asks_for_durability() {
+        let told = out.bytes(DURABILITY.as_bytes()).and_then(|()| out.flush());
+        return told.map_or_else(Ended::report, |()| ExitCode::SUCCESS);
+    }
+    let cli = Cli::parse();
     let outcome = match cli.command {
         None => cli.serve.run(&mut out),
         Some(Command::Serve(serve)) => serve.run(&mut out),
@@ -80,6 +94,7 @@ pub fn run() -> ExitCode {
         Some(Command::Backup(backup)) => backup.run(&mut out),
         Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),
+        Some(Command::Status(status)) => status.run(&mut out),
         Some(Command::Check(check)) => check.run(&mut out),
         Some(Command::Config(config)) => config.run(&mut out),
         Some(Command::Completions(completions)) => completions.run(&mut out),
@@ -90,6 +105,14 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(ended) => ended.report(),
     }
+}
+
+/// Whether the help topic is wanted: `ottla help durability`, `ottla --help durability`.
+fn asks_for_durability() -> bool {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    let [first, second] = args.as_slice() else { return false };
+    let is_help = |arg: &std::ffi::OsStr| arg == "help" || arg == "--help" || arg == "-h";
+    is_help(first) && second == "durability"
 }
 
 /// Runs a command that talks to a cluster: one thread does.

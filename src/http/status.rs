@@ -1,11 +1,14 @@
 //! Health, readiness and version, as JSON.
 
+use std::sync::atomic::Ordering;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::HttpState;
+use crate::config::value::Durability;
 
 /// Whether all is well, and what there is: 503 while starting, or with a partition offline.
 pub(super) async fn health(State(state): State<HttpState>) -> (StatusCode, Json<Value>) {
@@ -33,16 +36,21 @@ pub(super) async fn health(State(state): State<HttpState>) -> (StatusCode, Json<
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "partitions offline")
     };
+    let is_stored = state.durability != Durability::Ephemeral;
     let body = json!({
         "status": status,
         "version": version,
         "durability": durability,
+        "data_dir": is_stored.then(|| broker.data_dir().display().to_string()),
         "cluster_id": broker.cluster_id,
         "node_id": broker.node_id.0,
         "uptime_seconds": broker.uptime().as_secs(),
         "topics": topics.len(),
         "partitions": partitions.count(),
         "partitions_offline": offline,
+        "connections": state.metrics.connections.load(Ordering::Relaxed),
+        "free_bytes": broker.free_bytes(),
+        "accepts_records": !broker.is_disk_full(),
     });
     (code, Json(body))
 }

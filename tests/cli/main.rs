@@ -9,5 +9,6 @@ mod groups;
 mod log;
 mod records;
 mod serve;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
