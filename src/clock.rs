@@ -120,9 +120,15 @@ impl SteadyTime {
     /// look before, the time that has really passed since then. A clock that went back is believed:
     /// by it too little is old, not too much.
     pub fn look(&mut self, now: Now) -> Timestamp {
+        let believed = self.peek(now);
+        self.last = now;
+        believed
+    }
+
+    /// What a look would give now, without being one: for those who look more often.
+    pub fn peek(&self, now: Now) -> Timestamp {
         let passed = now.monotonic.0.saturating_sub(self.last.monotonic.0);
         let expected = self.last.wall.plus_ms(i64::try_from(passed).unwrap_or(i64::MAX));
-        self.last = now;
         if now.wall > expected.plus_ms(Self::JUMP_MS_MAX) { expected } else { now.wall }
     }
 }

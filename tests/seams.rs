@@ -117,6 +117,51 @@ fn a_clock_that_jumps_deletes_nothing_at_one_look() {
     assert_eq!(start_offset(&broker, &topic), 2);
 }
 
+#[test]
+fn a_clock_that_jumps_takes_no_tombstone_away() {
+    let clock = Clock::manual(Timestamp(START_MS));
+    let broker = Broker::start_with(|builder| {
+        builder.clock(clock.clone()).with_config(|config| {
+            config.set("log.cleaner.backoff.ms", "20").unwrap();
+            config.set("log.retention.check.interval.ms", "1000000000000").unwrap();
+        })
+    });
+    let configs =
+        [("cleanup.policy", "compact"), ("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0")];
+    let topic = kit::topic_with(&mut broker.connect(), 1, &configs);
+    let mut time = START_MS;
+    let mut put = |key: &str, value: Option<&str>| {
+        time += 1_000; // Each in a segment of its own.
+        let value = value.map(|value| value.as_bytes().to_vec());
+        let record = Record { value, ..Record::at(time, "").key(key) };
+        kit::produced(&mut broker.connect(), &topic, 0, Batch::records(vec![record]));
+    };
+    // The first offset that is left from one on.
+    let first = |from| kit::stored(&mut broker.connect(), &topic, 0, from)[0].base_offset;
+    let compacted = |gone: i64| {
+        kit::until("the log is compacted", || {
+            clock.advance(20);
+            first(gone) != gone
+        });
+        first(0)
+    };
+    put("a", Some("1"));
+    put("a", None);
+    put("active", Some("1"));
+    assert_eq!(compacted(0), 1, "the tombstone");
+    assert!(clock.jump_wall(365 * 24 * 3_600_000));
+    put("b", Some("1"));
+    put("b", Some("2"));
+    put("active", Some("2"));
+    assert_eq!(compacted(3), 1, "the tombstone has its day");
+    // Retention sees the clock a second time where it jumped to: then it is right.
+    broker.enforce_retention();
+    put("c", Some("1"));
+    put("c", Some("2"));
+    put("active", Some("3"));
+    assert_eq!(compacted(6), 4);
+}
+
 /// Joins `group` as its only member, with a session of half a minute.
 fn join(client: &mut Client) -> String {
     let protocol =

@@ -153,7 +153,7 @@ impl Broker {
         if self.cleaner.is_damaged(partition) {
             return None;
         }
-        match partition.compaction_due(self.clock.now().wall) {
+        match partition.compaction_due(self.compaction_time()) {
             Ok(due) => due,
             Err(error) => {
                 self.failed(partition, &crate::log::CompactError::from(error).into());
@@ -185,7 +185,7 @@ impl Broker {
             }
             if is_full { Flow::Stop } else { throttle.pace(bytes) }
         };
-        let now = self.clock.now().wall;
+        let now = self.compaction_time();
         match partition.compact(cleanable, memory_bytes, now, &mut pace) {
             Ok(done) => {
                 let Compacted { segments, freed_bytes, end } = done;

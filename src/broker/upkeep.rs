@@ -143,6 +143,13 @@ impl Broker {
         }
     }
 
+    /// What the age of records in a compacted topic is judged by: a jump of the clock that retention
+    /// does not believe yet takes no tombstone away either.
+    pub(super) fn compaction_time(&self) -> Timestamp {
+        let time = self.retention_time.lock().unwrap_or_else(PoisonError::into_inner);
+        time.peek(self.clock.now())
+    }
+
     fn steady(&self, time: &Mutex<SteadyTime>) -> Timestamp {
         let now = self.clock.now();
         let steady = time.lock().unwrap_or_else(PoisonError::into_inner).look(now);

@@ -34,10 +34,17 @@ public final class Suite {
                 Produce.list(clients);
                 Consume.list(clients);
                 Administrate.list(clients);
+                Tables.list(clients);
                 Tools.list(tools);
             }
-            case "before" -> clients.put("restart", Restart::before);
-            case "after" -> clients.put("restart", Restart::after);
+            case "before" -> {
+                clients.put("restart", Restart::before);
+                clients.put("table", Tables::before);
+            }
+            case "after" -> {
+                clients.put("restart", Restart::after);
+                clients.put("table", Tables::after);
+            }
             default -> throw new IllegalArgumentException("phase " + phase);
         }
         String wanted = System.getenv().getOrDefault("CASE", "");
