@@ -74,7 +74,7 @@ impl Machine {
             durability,
             flusher: self.flusher.clone(),
             space: Space::default(),
-            producer_ids_max: 1000,
+            producer_slots: ProducerSlots::new(1000),
         };
         let fs: Arc<dyn Fs> = Arc::new(self.disk.clone());
         let dir = PathBuf::from("/data/topic-0");
