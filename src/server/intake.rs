@@ -116,13 +116,12 @@ impl Intake {
             if rest == Some(0) && self.input.len() >= READ_BATCH_BYTES {
                 return Ok(());
             }
-            let wanted = rest.unwrap_or(0).max(READ_BYTES);
-            let room = self.share.room(wanted);
+            self.input.reserve(rest.unwrap_or(0).clamp(READ_BYTES, RESERVE_BYTES));
+            let room = self.share.room(self.input.capacity() - self.input.len());
             self.is_starved = room == 0;
             if self.is_starved {
                 return Ok(());
             }
-            self.input.reserve(room.max(wanted.min(RESERVE_BYTES)));
             match stream.try_read_buf(&mut (&mut self.input).limit(room)) {
                 Ok(0) => {
                     self.share.took(0);
