@@ -27,7 +27,9 @@ use crate::http::{self, HttpState, Names};
 use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
 use crate::partition::Flusher;
-use crate::server::{BindError, Bound, Server, ServerMetrics, bind};
+use crate::server::{
+    BindError, Bound, FaultRule, Faults, Server, ServerMetrics, ServerOptions, bind,
+};
 use crate::types::NodeId;
 
 /// A topic that is there, with at least so many partitions and these settings, before anyone is
@@ -59,6 +61,7 @@ pub struct Builder {
     exposure: Exposure,
     topics: Vec<DeclaredTopic>,
     other_nodes: Vec<NodeId>,
+    faults: (Vec<FaultRule>, u64),
 }
 
 /// Why ottla did not start. Nothing of it is left running.
@@ -135,6 +138,7 @@ impl Ottla {
             exposure: Exposure::Loopback,
             topics: Vec::new(),
             other_nodes: Vec::new(),
+            faults: (Vec::new(), 0),
         }
     }
 
@@ -277,8 +281,16 @@ impl Builder {
         self
     }
 
+    /// Lets requests fail by these rules, for tests of what a client does then; the seed chooses
+    /// where a rule says "so many of a hundred".
+    #[must_use]
+    pub fn faults(mut self, rules: Vec<FaultRule>, seed: u64) -> Self {
+        self.faults = (rules, seed);
+        self
+    }
+
     /// Starts; on return everything works: metadata, groups and declared topics.
-    pub async fn start(self) -> Result<Ottla, StartError> {
+    pub async fn start(mut self) -> Result<Ottla, StartError> {
         self.config.check()?;
         self.check_http()?;
         let ephemeral = self.config.ottla_durability == Durability::Ephemeral;
@@ -292,13 +304,15 @@ impl Builder {
             .map_err(|e| StartError::Internal(e.to_string()))?;
         let (boot, tasks) = (Arc::new(Boot::default()), Arc::new(Tasks::default()));
         let metrics = Arc::new(ServerMetrics::default());
-        let server = Server::new(
-            bound,
-            (&self.config, &self.other_nodes),
-            Arc::clone(&boot),
-            self.clock.clone(),
-            Arc::clone(&metrics),
-        );
+        let (rules, seed) = std::mem::take(&mut self.faults);
+        let server_options = ServerOptions {
+            boot: Arc::clone(&boot),
+            clock: self.clock.clone(),
+            metrics: Arc::clone(&metrics),
+            other_nodes: self.other_nodes.clone(),
+            faults: Faults::new(rules, seed),
+        };
+        let server = Server::new(bound, &self.config, server_options);
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
         let http_host = self.config.ottla_http_host;
         let state = HttpState {

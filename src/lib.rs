@@ -24,3 +24,4 @@ pub mod telemetry;
 pub mod types;
 
 pub use embed::{Builder, DeclaredTopic, Ottla, StartError, StopError};
+pub use server::{Fault, FaultRule};

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::budget::Budget;
+use super::faults::Faults;
 use super::metrics::ServerMetrics;
 use crate::broker::Boot;
 use crate::clock::Clock;
@@ -41,6 +42,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<ServerMetrics>,
     /// For the requests of all connections.
     pub(crate) budget: Arc<Budget>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) client: Mutex<String>,
 }
 

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::connection::{Answer, Later, Outcome};
 use super::context::Context;
 use super::frame::Frame;
-use super::handlers;
+use super::{faults, handlers};
 use crate::broker::Broker;
 use crate::codec::{EncodeError, Message, Reader};
 use crate::protocol::{ApiKey, RequestHeader, RequestPrefix, response_frame};
@@ -83,7 +83,7 @@ pub(crate) fn dispatch(context: &Arc<Context>, frame: Bytes) -> Answer {
         return handlers::api_versions::answer(&call, reader);
     }
     match context.boot.broker() {
-        Some(broker) => handlers::route(Cx { call, broker }, reader),
+        Some(broker) => faults::pass(Cx { call, broker }, reader),
         None => Answer::Parked(Box::pin(once_ready(call, reader))),
     }
 }
@@ -93,7 +93,12 @@ async fn once_ready(call: Call, reader: Reader) -> Outcome {
     let Some(broker) = call.context.boot.ready().await else {
         return Outcome::Close("the broker does not start".to_owned());
     };
-    match handlers::route(Cx { call, broker }, reader) {
+    finish(faults::pass(Cx { call, broker }, reader)).await
+}
+
+/// Waits for what an answer comes to.
+pub(super) async fn finish(answer: Answer) -> Outcome {
+    match answer {
         Answer::Now(frame) => Outcome::Send(frame),
         Answer::AfterSync(later) | Answer::Parked(later) => later.await,
         Answer::Silent => Outcome::Silent,

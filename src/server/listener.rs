@@ -203,6 +203,7 @@ impl Listener {
             clock: shared.clock.clone(),
             metrics: Arc::clone(&shared.metrics),
             budget: Arc::clone(&shared.budget),
+            faults: Arc::clone(&shared.faults),
             client: Mutex::default(),
         }
     }

@@ -6,6 +6,7 @@ mod connection;
 mod context;
 mod dispatch;
 mod errors;
+mod faults;
 mod file_sender;
 mod frame;
 mod handlers;
@@ -13,11 +14,13 @@ mod intake;
 mod listener;
 mod metrics;
 mod patience;
+mod refusals;
 #[expect(clippy::module_inception, reason = "the room is named after its main object")]
 mod server;
 
+pub use faults::{Fault, FaultRule, Faults};
 pub use metrics::{ApiMetrics, ServerMetrics, TIME_BUCKETS_US};
-pub use server::{BindError, Bound, Server, bind};
+pub use server::{BindError, Bound, Server, ServerOptions, bind};
 
 #[cfg(test)]
 mod tests;

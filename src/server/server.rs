@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::budget::Budget;
 use super::context::{Endpoint, Limits};
+use super::faults::Faults;
 use super::listener::{Admission, AdmissionLimits, Listener};
 use super::metrics::ServerMetrics;
 use crate::broker::Boot;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) nodes: Vec<NodeId>,
     pub(crate) advertised: HashMap<String, Endpoint>,
 }
@@ -102,16 +104,24 @@ pub struct Server {
     listeners: Vec<Listener>,
 }
 
+/// What a server stands on, besides its listeners and settings.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// The broker, as soon as it is ready.
+    pub boot: Arc<Boot>,
+    /// Its time.
+    pub clock: Clock,
+    /// Counts what is done.
+    pub metrics: Arc<ServerMetrics>,
+    /// Nodes beside this one that clients are told of, at the same address.
+    pub other_nodes: Vec<NodeId>,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
+}
+
 impl Server {
-    /// Takes the bound listeners; each serves this broker's node. Other nodes are told of at the
-    /// same address.
-    pub fn new(
-        bound: Vec<Bound>,
-        (config, other_nodes): (&BrokerConfig, &[NodeId]),
-        boot: Arc<Boot>,
-        clock: Clock,
-        metrics: Arc<ServerMetrics>,
-    ) -> Self {
+    /// Takes the bound listeners; each serves this broker's node.
+    pub fn new(bound: Vec<Bound>, config: &BrokerConfig, options: ServerOptions) -> Self {
         let node_id = NodeId(config.node_id);
         let advertised = bound
             .iter()
@@ -121,9 +131,7 @@ impl Server {
                 Some((bound.name.clone(), Endpoint { host, port }))
             })
             .collect();
-        let mut shared = shared(config, boot, clock, metrics, advertised);
-        shared.nodes.extend(other_nodes);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(shared(config, options, advertised));
         let listeners = bound.into_iter().map(|bound| Listener {
             name: bound.name.into(),
             node_id,
@@ -145,11 +153,12 @@ impl Server {
 
 fn shared(
     config: &BrokerConfig,
-    boot: Arc<Boot>,
-    clock: Clock,
-    metrics: Arc<ServerMetrics>,
+    options: ServerOptions,
     advertised: HashMap<String, Endpoint>,
 ) -> Shared {
+    let ServerOptions { boot, clock, metrics, other_nodes, faults } = options;
+    let mut nodes = vec![NodeId(config.node_id)];
+    nodes.extend(other_nodes);
     let size = |value: i32| usize::try_from(value).unwrap_or(0);
     Shared {
         boot,
@@ -165,7 +174,8 @@ fn shared(
             per_ip_max: size(config.max_connections_per_ip),
             per_second_max: size(config.max_connection_creation_rate),
         })),
-        nodes: vec![NodeId(config.node_id)],
+        faults: Arc::new(faults),
+        nodes,
         advertised,
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::{Server, ServerMetrics, bind};
+use super::{Faults, Server, ServerMetrics, ServerOptions, bind};
 use crate::broker::{Boot, Broker, BrokerOptions, Tasks};
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
@@ -34,8 +34,14 @@ impl Starting {
         let (boot, tasks) = (Arc::new(Boot::default()), Arc::new(Tasks::default()));
         let address = bound.address;
         let metrics = Arc::new(ServerMetrics::default());
-        let server =
-            Server::new(vec![bound], (&config, &[]), Arc::clone(&boot), Clock::system(), metrics);
+        let options = ServerOptions {
+            boot: Arc::clone(&boot),
+            clock: Clock::system(),
+            metrics,
+            other_nodes: Vec::new(),
+            faults: Faults::default(),
+        };
+        let server = Server::new(vec![bound], &config, options);
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
         Self { boot, tasks, address, config }
     }

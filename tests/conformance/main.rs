@@ -17,6 +17,7 @@ mod compaction;
 mod configs;
 mod connections;
 mod descriptions;
+mod faults;
 mod fetch;
 mod group;
 mod group_admin;
