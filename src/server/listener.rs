@@ -19,6 +19,8 @@ use crate::types::NodeId;
 
 /// Wait after an accept that failed (mostly: no file descriptors left), in ms.
 const ACCEPT_RETRY_MS: u64 = 50;
+/// A line in the log about connections that could not be taken comes at most so often, in s.
+const TROUBLE_EVERY_SECONDS: u64 = 5;
 /// How long clients may take to read their last answers when the broker stops, in ms.
 const LAST_ANSWERS_MAX_MS: u64 = 3_000;
 
@@ -52,6 +54,26 @@ struct AdmissionState {
     /// The second in which `created` connections were made.
     second: u64,
     created: usize,
+    trouble: Trouble,
+}
+
+/// What went wrong since the log was last told; a flood of it must not flood the log.
+#[derive(Debug, Default)]
+struct Trouble {
+    told_second: Option<u64>,
+    count: u64,
+}
+
+impl Trouble {
+    /// Notes one more; how many there were since the last line, if it is time for the next.
+    fn note(&mut self, second: u64) -> Option<u64> {
+        self.count += 1;
+        let is_due = self.told_second.is_none_or(|told| second >= told + TROUBLE_EVERY_SECONDS);
+        is_due.then(|| {
+            self.told_second = Some(second);
+            std::mem::take(&mut self.count)
+        })
+    }
 }
 
 impl Admission {
@@ -80,6 +102,11 @@ impl Admission {
         }
         state.open += 1;
         Ok(())
+    }
+
+    /// Notes a connection that could not be taken; how many there were, if the log is to be told.
+    fn trouble(&self, second: u64) -> Option<u64> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).trouble.note(second)
     }
 
     fn leave(&self, ip: IpAddr) {
@@ -135,7 +162,9 @@ impl Listener {
                 accepted = self.socket.accept() => match accepted {
                     Ok((stream, peer)) => self.begin(stream, peer, &mut connections, &stop),
                     Err(error) => {
-                        tracing::warn!(%error, listener = %self.name, "accept failed");
+                        if let Some(count) = self.shared.admission.trouble(self.second()) {
+                            tracing::warn!(%error, count, listener = %self.name, "accept failed");
+                        }
                         self.shared.clock.sleep_ms(ACCEPT_RETRY_MS).await;
                     }
                 },
@@ -171,11 +200,13 @@ impl Listener {
         // An IPv4 client of a dual-stack socket is an IPv4 client, and 127.0.0.1 is loopback.
         let peer = canonical(peer);
         let shared = &self.shared;
-        let second = shared.clock.now().monotonic.0 / 1000;
+        let second = self.second();
         let place = match Place::take(&shared.admission, &shared.metrics, (peer.ip(), second)) {
             Ok(place) => place,
             Err(limit) => {
-                tracing::warn!(%peer, limit, "connection refused at a limit");
+                if let Some(count) = shared.admission.trouble(second) {
+                    tracing::warn!(%peer, limit, count, "connections refused at a limit");
+                }
                 return;
             }
         };
@@ -188,6 +219,11 @@ impl Listener {
                 Err(error) => tracing::debug!(%peer, %error, "connection not usable"),
             }
         });
+    }
+
+    /// The second that it is, on the monotonic clock.
+    fn second(&self) -> u64 {
+        self.shared.clock.now().monotonic.0 / 1000
     }
 
     fn context(&self, peer: SocketAddr, local: SocketAddr) -> Context {
@@ -290,6 +326,13 @@ mod tests {
         clients.extend([("::1", 0, Ok(())); 2]);
         clients.push(("127.0.0.1", 0, Err("max.connections")));
         check(&clients);
+    }
+
+    #[test]
+    fn the_log_is_told_now_and_then_and_then_of_all() {
+        let mut trouble = Trouble::default();
+        let told = [0, 0, 1, 4, 5, 5, 30].map(|second| trouble.note(second));
+        assert_eq!(told, [Some(1), None, None, None, Some(4), None, Some(2)]);
     }
 
     #[test]
