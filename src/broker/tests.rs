@@ -154,7 +154,7 @@ fn has_put_away(fs: &FaultyFs, topic: &str) -> bool {
 }
 
 #[test]
-fn issue_3_folder_that_ottla_did_not_make_is_left_alone() {
+fn folder_that_ottla_did_not_make_is_left_alone() {
     let fs = FaultyFs::new();
     start(&fs).unwrap().stop();
     put_file(&fs, "/data/backup-2024/photo.jpg", "of the family");
@@ -169,7 +169,7 @@ fn issue_3_folder_that_ottla_did_not_make_is_left_alone() {
 }
 
 #[tokio::test]
-async fn issue_3_data_without_its_catalog_refuses_the_start() {
+async fn data_without_its_catalog_refuses_the_start() {
     for lost in [&["__cluster_metadata-0", "ottla-checkpoint"][..], &["__cluster_metadata-0"]] {
         let fs = FaultyFs::new();
         let run = start(&fs).unwrap();
@@ -195,7 +195,7 @@ async fn issue_3_data_without_its_catalog_refuses_the_start() {
 }
 
 #[test]
-fn issue_3_folder_of_something_else_is_refused_as_data_folder() {
+fn folder_of_something_else_is_refused_as_data_folder() {
     let fs = FaultyFs::new();
     put_file(&fs, "/data/thesis.tex", "all of it");
     let error = start(&fs).map(Run::kill).unwrap_err();
@@ -217,7 +217,7 @@ fn folder_with_nothing_of_anybody_becomes_a_data_folder() {
 }
 
 #[tokio::test]
-async fn issue_3_topic_made_again_after_a_restart_takes_records() {
+async fn topic_made_again_after_a_restart_takes_records() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
@@ -237,7 +237,7 @@ async fn issue_3_topic_made_again_after_a_restart_takes_records() {
 }
 
 #[tokio::test]
-async fn issue_3_topic_made_again_before_a_kill_takes_records() {
+async fn topic_made_again_before_a_kill_takes_records() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
@@ -272,7 +272,7 @@ async fn lost_tail_of_a_topic_still_shows_as_damage() {
 }
 
 #[tokio::test]
-async fn issue_3_folder_that_cannot_be_put_away_is_not_taken_over() {
+async fn folder_that_cannot_be_put_away_is_not_taken_over() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
@@ -326,7 +326,7 @@ async fn groups_journal_is_tied_anew_and_never_put_away() {
 }
 
 #[tokio::test]
-async fn issue_3_deletion_goes_on_when_its_client_hangs_up() {
+async fn deletion_goes_on_when_its_client_hangs_up() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
@@ -343,7 +343,7 @@ async fn issue_3_deletion_goes_on_when_its_client_hangs_up() {
 }
 
 #[tokio::test]
-async fn issue_3_late_deletion_spares_offsets_of_the_topic_that_was_made_again() {
+async fn late_deletion_spares_offsets_of_the_topic_that_was_made_again() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
@@ -365,7 +365,7 @@ async fn issue_3_late_deletion_spares_offsets_of_the_topic_that_was_made_again()
 }
 
 #[tokio::test]
-async fn issue_3_folder_of_a_deleted_topic_goes_after_the_topics_own_delay() {
+async fn folder_of_a_deleted_topic_goes_after_the_topics_own_delay() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     let mut topic = NewTopic::named("t");

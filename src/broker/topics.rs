@@ -183,7 +183,7 @@ impl Broker {
     fn close_topic(&self, id: TopicId) {
         let Some(topic) = self.registry.remove(id) else { return };
         for partition in &topic.partitions {
-            if let Err(error) = partition.close() {
+            if let Err(error) = partition.retire() {
                 tracing::debug!(topic = %topic.name, %error, "deleted partition not closed");
             }
             let delay_ms = partition.file_delete_delay_ms();

@@ -12,6 +12,7 @@
 //! | `….ottla-index` | ours: the segment's sparse index; may be removed at any time |
 //! | `leader-epoch-checkpoint` | where each leader epoch begins |
 //! | `ottla-start-offset` | ours: the log start offset |
+//! | `ottla-producers` | ours: what producers wrote last; may be removed while the broker is stopped |
 //! | `ottla-compacted` | ours: offsets may be missing, since the log was compacted, and up to where |
 
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 pub const START_OFFSET: &str = "ottla-start-offset";
 /// The file that says a log has been compacted, and up to where; there before the first swap.
 pub const COMPACTED: &str = "ottla-compacted";
+/// Ours, derived: what producers wrote last.
+pub const PRODUCERS: &str = "ottla-producers";
 /// What a deleted segment's name ends in until its file goes.
 pub const DELETED_SUFFIX: &str = ".deleted";
 

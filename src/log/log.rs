@@ -17,6 +17,7 @@ use super::read::LogReader;
 use super::recovery::{self, Recovery};
 use super::retention::DeletedFile;
 use super::segment::{Segment, SegmentFactory};
+use super::sidecar::Sidecar;
 use super::start_offset;
 use super::sync::Unsynced;
 use crate::records::{BatchHeader, ValidBatch};
@@ -169,6 +170,11 @@ impl Log {
     /// Bytes in all segments.
     pub fn size_bytes(&self) -> u64 {
         self.shared.segments.load().iter().map(|segment| segment.size_bytes()).sum()
+    }
+
+    /// A file beside the segments for something that can be made anew from them.
+    pub fn sidecar(&self, name: &str) -> Sidecar {
+        Sidecar { fs: Arc::clone(&self.factory.fs), path: self.factory.dir.join(name) }
     }
 
     /// The partition's folder.

@@ -46,12 +46,14 @@ mod retention;
 mod scan;
 mod search;
 mod segment;
+mod sidecar;
 mod start_offset;
 mod sync;
 #[cfg(test)]
 #[allow(clippy::indexing_slicing, reason = "a test that fails may panic")]
 mod tests;
 mod times;
+mod verified;
 
 pub use compact::{
     AbortedTransaction, Cleanable, Cleaned, CompactError, Compaction, CompactionConfig, Flow, Io,
@@ -65,5 +67,6 @@ pub use read::{BatchIter, LogRange, LogReader};
 pub use recovery::Recovery;
 pub use retention::Deleted;
 pub use segment::SyncedRange;
+pub use sidecar::Sidecar;
 pub use sync::Unsynced;
 pub use times::TimedOffset;

@@ -14,6 +14,8 @@ use super::segment::{Segment, SegmentFactory};
 use crate::records::{BatchHeader, ValidBatch};
 use crate::types::{LeaderEpoch, Offset};
 
+/// Of what was not written by this process, so much is checked and given at once, in bytes.
+const VERIFIED_AT_ONCE: u64 = 1024 * 1024;
 /// Bytes that [`BatchIter`] holds at once, unless a single batch is larger.
 const CHUNK_LEN: u64 = 256 * 1024;
 
@@ -90,7 +92,8 @@ impl LogReader {
     /// where compaction has left a gap) to before `up_to`, at most `max_bytes` of them; with
     /// `at_least_one` the first is given even if it alone is larger. `None` if there is nothing.
     ///
-    /// The bytes are not looked at but for their headers: the CRC is for whoever uses them.
+    /// What this process did not write itself is read and checked when it is first given, up to a MiB
+    /// of it (or one batch) at once.
     ///
     /// # Errors
     /// `OutOfRange`, `Damaged`, `Io`.
@@ -207,6 +210,14 @@ fn find(segment: &Segment, wanted: Wanted) -> Result<Option<LogRange>, SegmentEr
         last_batch(segment, &*file, position, (last, wanted.up_to))?
             .unwrap_or((position, base_offset))
     };
+    let bytes = position..end;
+    if segment.is_verified(&bytes) {
+        return Ok(Some(LogRange { file, position, len: end - position, base_offset, next }));
+    }
+    if bytes.end - bytes.start > VERIFIED_AT_ONCE.max(first.size_bytes()) {
+        return find(segment, Wanted { max_bytes: VERIFIED_AT_ONCE, ..wanted });
+    }
+    segment.verify(bytes)?;
     Ok(Some(LogRange { file, position, len: end - position, base_offset, next }))
 }
 

@@ -14,6 +14,7 @@ use super::fs::{File, Fs, OpenMode};
 use super::index::Index;
 use super::layout::{index_file, segment_file};
 use super::scan::{HeaderScan, ScanError};
+use super::verified::Verified;
 use crate::records::{BatchHeader, ValidBatch};
 use crate::types::{Offset, Timestamp};
 
@@ -36,6 +37,7 @@ pub(crate) struct Segment {
     seen: Timestamp,
     /// How far the page-cache window knows it.
     handed: Mutex<Handed>,
+    verified: Mutex<Verified>,
 }
 
 /// Where what was handed to the page-cache window ends.
@@ -80,6 +82,7 @@ impl SegmentFactory {
             gaps: Arc::clone(&self.gaps),
             seen: now,
             handed: Mutex::new(Handed { position: size_bytes, offset: base }),
+            verified: Mutex::new(Verified::nothing_of(size_bytes)),
         }
     }
 
@@ -180,6 +183,27 @@ impl Segment {
         }
         *handed = Handed { position: size_bytes, offset: end };
         Some(SyncedRange { file, bytes: position..size_bytes, offsets: offset..end })
+    }
+
+    /// Whether these bytes were appended by this process, or have been checked by it.
+    pub(crate) fn is_verified(&self, bytes: &Range<u64>) -> bool {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).covers(bytes)
+    }
+
+    /// Reads and checks the batches in `bytes`.
+    ///
+    /// # Errors
+    /// `Damaged` with the first that is not sound.
+    pub(crate) fn verify(&self, bytes: Range<u64>) -> Result<(), SegmentError> {
+        let file = self.file()?;
+        let mut walk = HeaderScan::new(&*file, bytes.start, bytes.end);
+        while let Some((position, header)) =
+            walk.next().map_err(|error| self.scan_error(error, self.base))?
+        {
+            self.batch(position, &header)?;
+        }
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+        Ok(())
     }
 
     fn handed(&self) -> MutexGuard<'_, Handed> {

@@ -14,6 +14,7 @@ mod journal;
 #[expect(clippy::module_inception, reason = "the room is named after its main object")]
 mod partition;
 mod producers;
+mod reading;
 mod registry;
 mod settings;
 mod space;

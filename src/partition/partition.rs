@@ -13,11 +13,14 @@ use super::space::Space;
 use super::waiters::{Waiters, Wake};
 use super::{Flusher, admission, producers};
 use crate::config::value::Durability;
-use crate::log::{CompactionConfig, Log, LogConfig, LogError, LogRange, LogReader, Unsynced};
+use crate::log::layout::PRODUCERS;
+use crate::log::{CompactionConfig, Log, LogConfig, LogError, LogReader, Sidecar, Unsynced};
 use crate::records::{Compression, ValidBatch};
-use crate::types::{
-    LeaderEpoch, Monotonic, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId,
-};
+use crate::types::{LeaderEpoch, NodeId, Now, Offset, PartitionIndex, Timestamp, TopicId};
+
+/// What producers wrote last is saved each time so much was appended, in bytes: as much as a start
+/// after a crash walks in some tens of milliseconds.
+const SAVED_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The settings of a topic as a partition needs them.
 #[derive(Clone, Debug)]
@@ -100,11 +103,11 @@ pub struct Partition {
     /// Counts its leaderships.
     pub leader_epoch: LeaderEpoch,
     leader: NodeId,
-    context: PartitionContext,
+    pub(super) context: PartitionContext,
     pub(super) config: ArcSwap<PartitionConfig>,
     writer: Mutex<Writer>,
     /// `None` where the log could not be opened.
-    reader: Option<LogReader>,
+    pub(super) reader: Option<LogReader>,
     log_start: AtomicI64,
     log_end: AtomicI64,
     high_watermark: AtomicI64,
@@ -114,7 +117,7 @@ pub struct Partition {
     waiters: Waiters,
     /// Told when a sync has ended.
     sync_ended: Condvar,
-    readers: Mutex<Readers>,
+    pub(super) readers: Mutex<Readers>,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,32 @@ pub(super) struct Writer {
     broken: Option<String>,
     /// Whether a sync is under way.
     syncing: bool,
+    producers_file: Option<Sidecar>,
+    /// Bytes appended since what goes into that file was last put down.
+    unsaved_bytes: u64,
+    /// What goes into that file once the sync that is under way has ended.
+    to_save: Option<Vec<u8>>,
+}
+
+impl Writer {
+    fn of(log: Option<Log>, producers: Producers) -> Self {
+        Self {
+            log,
+            producers,
+            broken: None,
+            syncing: false,
+            producers_file: None,
+            unsaved_bytes: 0,
+            to_save: None,
+        }
+    }
+
+    /// Writes down what producers wrote last. A failure costs the next start some time only.
+    fn save(file: Option<&Sidecar>, bytes: &[u8]) {
+        if let Some(Err(error)) = file.map(|file| file.write(bytes)) {
+            tracing::debug!(%error, "what producers wrote last was not saved");
+        }
+    }
 }
 
 /// Names a partition when it is opened.
@@ -154,9 +183,10 @@ impl Partition {
     ) -> Result<Arc<Self>, crate::log::ReadError> {
         let reader = log.reader();
         let mut producers = Producers::new(context.producer_slots.clone());
-        producers::rebuild(&mut producers, &reader, log.start_offset())?;
+        let file = log.sidecar(PRODUCERS);
+        producers::learn(&mut producers, &log, &file)?;
         let ends = (log.start_offset(), log.end_offset(), log.synced_end());
-        let writer = Writer { log: Some(log), producers, broken: None, syncing: false };
+        let writer = Writer { producers_file: Some(file), ..Writer::of(Some(log), producers) };
         Ok(Self::assemble(name, config, context, writer, Some(reader), ends))
     }
 
@@ -168,7 +198,7 @@ impl Partition {
         reason: String,
     ) -> Arc<Self> {
         let producers = Producers::new(context.producer_slots.clone());
-        let writer = Writer { log: None, producers, broken: Some(reason), syncing: false };
+        let writer = Writer { broken: Some(reason), ..Writer::of(None, producers) };
         let ends = (Offset(0), Offset(0), Offset(0));
         Self::assemble(name, config, context, writer, None, ends)
     }
@@ -238,7 +268,7 @@ impl Partition {
         log_append_time: bool,
     ) -> Result<Appended, AppendError> {
         let mut guard = self.lock();
-        let Writer { log, producers, broken, .. } = &mut *guard;
+        let Writer { log, producers, broken, unsaved_bytes, .. } = &mut *guard;
         let log = usable(log, broken)?;
         let start = log.start_offset();
         if let Checked::Duplicate { base_offset, timestamp } = producers.check(batch.header())? {
@@ -253,6 +283,7 @@ impl Partition {
         }
         let end = log.end_offset();
         producers.record(batch.header(), base_offset);
+        *unsaved_bytes = unsaved_bytes.saturating_add(batch.size_bytes());
         self.log_end.store(end.0, Ordering::Release);
         let unhanded_bytes = log.unhanded_bytes();
         drop(guard);
@@ -297,6 +328,10 @@ impl Partition {
         match writer.log.as_ref()?.unsynced() {
             Ok(unsynced) => {
                 writer.syncing = !unsynced.is_empty();
+                if writer.unsaved_bytes >= SAVED_EVERY_BYTES {
+                    writer.unsaved_bytes = 0;
+                    writer.to_save = Some(writer.producers.encode(unsynced.end));
+                }
                 writer.syncing.then_some(unsynced)
             }
             Err(error) => {
@@ -318,7 +353,12 @@ impl Partition {
                 if let Some(log) = &mut writer.log {
                     log.mark_synced(unsynced);
                 }
+                let to_save = writer.to_save.take();
+                let file = to_save.as_ref().and(writer.producers_file.clone());
                 drop(writer);
+                if let Some(bytes) = to_save {
+                    Writer::save(file.as_ref(), &bytes);
+                }
                 self.durable_end.fetch_max(unsynced.end.0, Ordering::AcqRel);
                 self.advance_high_watermark(unsynced.end);
             }
@@ -400,86 +440,6 @@ impl Partition {
         self.leader
     }
 
-    /// Whole batches from the one that holds `from`, at most `max_bytes` of them, or one of any size
-    /// if `at_least_one`; with the offsets of the moment. Nothing lies between the last readable
-    /// offset and the log's end: that is no error.
-    pub fn read(
-        &self,
-        from: Offset,
-        max_bytes: u64,
-        at_least_one: bool,
-        isolation: Isolation,
-    ) -> Result<(Option<LogRange>, Watermarks), ReadError> {
-        if self.is_offline() {
-            return Err(ReadError::Storage(self.offline_reason()));
-        }
-        let watermarks = self.watermarks();
-        let Watermarks { log_start, last_stable, high_watermark, log_end } = watermarks;
-        if from < log_start || log_end < from {
-            return Err(ReadError::OutOfRange { asked: from, start: log_start, end: log_end });
-        }
-        let up_to = match isolation {
-            Isolation::ReadUncommitted => high_watermark,
-            Isolation::ReadCommitted => last_stable,
-        };
-        if from >= up_to {
-            return Ok((None, watermarks));
-        }
-        let range = self.reader()?.read(from, up_to, max_bytes, at_least_one);
-        let range = range.map_err(|error| ReadError::Storage(error.to_string()))?;
-        if let Some(range) = range.as_ref().filter(|_| self.context.flusher.has_window()) {
-            self.readers().note(from, range.next, self.context.flusher.now());
-        }
-        Ok((range, watermarks))
-    }
-
-    /// Whether a consumer that has read since `active_since` will read on between these offsets.
-    pub(super) fn is_read_between(
-        &self,
-        start: Offset,
-        end: Offset,
-        active_since: Monotonic,
-    ) -> bool {
-        self.readers().any_between(start, end, active_since)
-    }
-
-    fn readers(&self) -> MutexGuard<'_, Readers> {
-        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Where a log whose last record has `epoch`, and that goes on at `offset`, parts from this one
-    /// (KIP-595); `None` where it does not.
-    pub fn diverging(
-        &self,
-        epoch: LeaderEpoch,
-        offset: Offset,
-    ) -> Result<Option<(LeaderEpoch, Offset)>, ReadError> {
-        let (latest, end) = (self.leader_epoch, self.watermarks().log_end);
-        if epoch > latest {
-            return Err(ReadError::OutOfRange {
-                asked: offset,
-                start: self.watermarks().log_start,
-                end,
-            });
-        }
-        let (epoch_found, end_offset) = self.end_of_epoch(epoch);
-        Ok((epoch_found < epoch || end_offset < offset).then_some((epoch_found, end_offset)))
-    }
-
-    /// The largest epoch at or below `epoch` and one past its last offset (KIP-320).
-    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> (LeaderEpoch, Offset) {
-        let end = self.watermarks().log_end;
-        if epoch >= self.leader_epoch {
-            return (self.leader_epoch, end);
-        }
-        let found =
-            self.reader.as_ref().and_then(|reader| reader.epoch_end(epoch, self.leader_epoch));
-        match found {
-            Some(found) => (found.epoch, found.end),
-            None => (epoch, self.watermarks().log_start),
-        }
-    }
-
     /// Reads the log without the append lock.
     pub fn reader(&self) -> Result<&LogReader, ReadError> {
         self.reader.as_ref().ok_or_else(|| ReadError::Storage(self.offline_reason()))
@@ -541,13 +501,26 @@ impl Partition {
         }
         writer.broken = Some("the broker stops".to_owned());
         let log = writer.log.take();
+        let unsaved = writer.unsaved_bytes > 0;
+        let to_save =
+            log.as_ref().filter(|_| unsaved).map(|log| writer.producers.encode(log.end_offset()));
+        let file = writer.producers_file.take();
         drop(writer);
         self.offline.store(true, Ordering::Release);
         self.waiters.wake_all();
         let Some(log) = log else { return Ok(self.watermarks().log_end) };
         let end = log.close().map_err(|error| AppendError::Storage(error.to_string()))?;
         self.durable_end.store(end.0, Ordering::Release);
+        if let Some(bytes) = to_save {
+            Writer::save(file.as_ref(), &bytes);
+        }
         Ok(end)
+    }
+
+    /// As [`Partition::close`], of a topic that is deleted: what only the next start needs is not made.
+    pub fn retire(&self) -> Result<Offset, AppendError> {
+        self.lock().producers_file = None;
+        self.close()
     }
 
     /// Everything before is on disk.

@@ -8,11 +8,13 @@
 //! partition that would go beyond forgets those of its producers that wrote longest ago. One that
 //! comes back after that is taken for new, as after producer.id.expiration.ms.
 
+mod snapshot;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::log::{LogReader, ProducerTail, ReadError};
+use crate::log::{Log, ProducerTail, ReadError, Sidecar};
 use crate::records::BatchHeader;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
@@ -222,6 +224,18 @@ impl Producers {
         self.entries.iter().map(tail).collect()
     }
 
+    fn forget(&mut self) {
+        self.give_back(self.entries.len());
+        self.entries.clear();
+    }
+
+    fn put(&mut self, id: ProducerId, entry: Entry) {
+        if !self.entries.contains_key(&id) {
+            self.take_slot();
+        }
+        self.entries.insert(id, entry);
+    }
+
     /// How many producer ids are known.
     pub fn count(&self) -> usize {
         self.entries.len()
@@ -241,13 +255,29 @@ fn wrap(sequence: i64) -> i32 {
     i32::try_from(sequence & i64::from(i32::MAX)).expect("masked to 31 bits")
 }
 
-/// Learns from the log what every producer wrote last.
-pub(super) fn rebuild(
-    producers: &mut Producers,
-    reader: &LogReader,
-    from: Offset,
-) -> Result<(), ReadError> {
-    for batch in reader.batches(from) {
+/// The largest file of producers that is read, in bytes: a million of them.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Learns what every producer wrote last: from the file as far as it goes, from there on from the log.
+/// A file that speaks of more than there is would be right again, and wrong, once the log has grown: it
+/// is taken away.
+pub(super) fn learn(producers: &mut Producers, log: &Log, file: &Sidecar) -> Result<(), ReadError> {
+    let (start, end) = (log.start_offset(), log.end_offset());
+    let bytes = file.read(FILE_BYTES_MAX);
+    let stands_for = bytes.as_deref().and_then(|bytes| producers.restore(bytes));
+    let from = match stands_for {
+        Some(at) if at <= end => at.max(start),
+        Some(_) | None => {
+            producers.forget();
+            if bytes.is_some()
+                && let Err(error) = file.remove()
+            {
+                return Err(ReadError::Io { path: log.dir().to_owned(), source: error });
+            }
+            start
+        }
+    };
+    for batch in log.reader().batches(from) {
         let batch = batch?;
         producers.record(batch.header(), batch.header().base_offset);
     }
@@ -278,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn issue_3_full_table_takes_new_producers_and_forgets_the_oldest() {
+    fn full_table_takes_new_producers_and_forgets_the_oldest() {
         let slots = ProducerSlots::new(32);
         let mut producers = Producers::new(slots.clone());
         fill(&mut producers, 0..32, 0);
@@ -292,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn issue_3_limit_is_that_of_all_partitions_together() {
+    fn limit_is_that_of_all_partitions_together() {
         let slots = ProducerSlots::new(10);
         let mut full = Producers::new(slots.clone());
         fill(&mut full, 0..10, 0);
@@ -306,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn issue_3_expiry_bears_any_timestamp_of_a_client() {
+    fn expiry_bears_any_timestamp_of_a_client() {
         let slots = ProducerSlots::new(10);
         let mut producers = Producers::new(slots.clone());
         let mut first = batch(1, 0);

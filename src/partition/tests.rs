@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use uuid::Uuid;
 
 use super::*;
@@ -158,4 +159,73 @@ async fn an_error_that_harms_nothing_leaves_the_partition_online() {
     assert!(!partition.is_offline());
     let appended = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
     partition.visible(appended.end).await.unwrap();
+}
+
+/// A batch of one record by the idempotent producer 5.
+fn numbered(sequence: i32) -> Bytes {
+    let mut bytes = batch(1, 10).to_bytes().to_vec();
+    bytes[43..51].copy_from_slice(&5_i64.to_be_bytes());
+    bytes[51..53].copy_from_slice(&0_i16.to_be_bytes());
+    bytes[53..57].copy_from_slice(&sequence.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    Bytes::from(bytes)
+}
+
+#[tokio::test]
+async fn producers_are_known_after_every_kind_of_stop_and_with_any_file_of_them() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    for sequence in 0..8 {
+        let appended = partition.append(numbered(sequence), machine.clock.now()).unwrap();
+        partition.visible(appended.end).await.unwrap();
+    }
+    partition.close().unwrap();
+    let file = Path::new("/data/topic-0").join(crate::log::layout::PRODUCERS);
+    let saved = machine.disk.read(&file, 1 << 20).unwrap();
+    let mut stale = saved.clone();
+    stale[4..12].copy_from_slice(&1000_i64.to_be_bytes());
+    let body = stale.len() - 4;
+    let crc = crc32c::crc32c(&stale[..body]);
+    stale[body..].copy_from_slice(&crc.to_be_bytes());
+    let flipped: Vec<u8> = saved.iter().map(|byte| byte ^ 1).collect();
+    for content in [Some(&saved), Some(&stale), Some(&flipped), Some(&Vec::new()), None] {
+        let again = Machine::on(machine.disk.crash(Crash::KeepPrefix(u64::MAX)));
+        if again.disk.exists(&file) {
+            again.disk.remove_file(&file).unwrap();
+        }
+        if let Some(content) = content {
+            again.disk.atomic_write(&file, content).unwrap();
+        }
+        let found = again.open(Durability::Fsync, Checkpoint::default());
+        let repeated = found.append(numbered(3), again.clock.now()).unwrap();
+        assert_eq!(repeated.base_offset, Offset(3), "of the last five batches a repeat is known");
+        let next = found.append(numbered(8), again.clock.now()).unwrap();
+        assert_eq!(next.base_offset, Offset(8));
+        assert!(found.append(numbered(20), again.clock.now()).is_err(), "it skips");
+    }
+}
+
+#[tokio::test]
+async fn a_bit_that_turned_on_the_disk_reaches_nobody() {
+    let machine = Machine::new();
+    let partition = machine.open(Durability::Fsync, Checkpoint::default());
+    for _ in 0..20 {
+        let appended = partition.append_own(batch(1, 100), machine.clock.now()).unwrap();
+        partition.visible(appended.end).await.unwrap();
+    }
+    let end = partition.close().unwrap();
+    let again = Machine::on(machine.disk.clone());
+    let segment = Path::new("/data/topic-0").join(crate::log::layout::segment_file(Offset(0)));
+    let file = again.disk.open(&segment, crate::log::fs::OpenMode::ReadWrite).unwrap();
+    let middle = file.len().unwrap() / 2 + 100; // Inside a value: a batch has 170 bytes.
+
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, middle).unwrap();
+    file.write_vectored_at(&[std::io::IoSlice::new(&[byte[0] ^ 4])], middle).unwrap();
+    let clean = Checkpoint { durable_up_to: end, clean: true, ..Checkpoint::default() };
+    let found = again.open(Durability::Fsync, clean);
+    let whole = found.read(Offset(0), 1 << 20, true, Isolation::ReadUncommitted);
+    assert!(matches!(whole, Err(ReadError::Storage(_))), "{whole:?}");
+    assert!(found.is_offline());
 }

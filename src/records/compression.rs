@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn issue_3_small_batch_may_not_unpack_to_much() {
+    fn small_batch_may_not_unpack_to_much() {
         const MIB: usize = 1024 * 1024;
         let limits = [100, 16 * MIB / 100, 400 * 1024, MIB, 100 * MIB].map(unpacked_limit);
         assert_eq!(limits[..2], [16 * MIB; 2]);

@@ -139,7 +139,7 @@ fn records_that_cannot_be_read_are_refused() {
 }
 
 #[test]
-fn issue_3_a_small_batch_that_unpacks_to_far_too_much_is_refused() {
+fn a_small_batch_that_unpacks_to_far_too_much_is_refused() {
     if broker::shared().is_kafka() {
         return; // Differs from Kafka: it has no such limit.
     }
@@ -245,7 +245,7 @@ fn a_batch_over_max_message_bytes_is_refused_and_the_connection_stays() {
 }
 
 #[test]
-fn issue_3_a_batch_that_the_broker_unpacks_must_fit_afterwards_too() {
+fn a_batch_that_the_broker_unpacks_must_fit_afterwards_too() {
     let mut client = Client::connect();
     for compression in ["uncompressed", "zstd"] {
         let configs = [("max.message.bytes", "1000"), ("compression.type", compression)];
@@ -410,7 +410,7 @@ fn where_two_rules_are_broken_the_earlier_one_is_told() {
 }
 
 #[test]
-fn issue_3_zstd_before_version_7_is_told_after_the_form_and_before_acks() {
+fn zstd_before_version_7_is_told_after_the_form_and_before_acks() {
     let mut client = Client::connect();
     let topic = kit::topic(&mut client, 1);
     let absent = kit::unique("absent");
@@ -429,7 +429,7 @@ fn issue_3_zstd_before_version_7_is_told_after_the_form_and_before_acks() {
 }
 
 #[test]
-fn issue_3_a_transactional_id_alone_makes_no_transaction() {
+fn a_transactional_id_alone_makes_no_transaction() {
     let mut client = Client::connect();
     let topic = kit::topic(&mut client, 1);
     let request = ProduceRequest {

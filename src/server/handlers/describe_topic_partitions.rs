@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn issue_3_pages_end_at_the_configured_limit() {
+    fn pages_end_at_the_configured_limit() {
         let broker =
             BrokerConfig { max_request_partition_size_limit: 3, ..BrokerConfig::default() };
         let catalog = abc(broker);
