@@ -38,9 +38,11 @@ fn main() -> ExitCode {
     for suite in suites().into_iter().map(Arc::new) {
         match &peer {
             Some(peer) => trials.push(trial(&suite, Target::Peer(peer.clone()))),
-            None => trials.extend(
-                [Target::Memory, Target::Disk, Target::Restart].map(|target| trial(&suite, target)),
-            ),
+            None => {
+                let dump = suite.has("dump").then_some(Target::Dump);
+                let targets = [Target::Memory, Target::Disk, Target::Restart].into_iter();
+                trials.extend(targets.chain(dump).map(|target| trial(&suite, target)));
+            }
         }
     }
     libtest_mimic::run(&arguments, trials).exit_code()
@@ -53,6 +55,8 @@ enum Target {
     Disk,
     /// Two phases, with the broker stopped and started again on its folder between them.
     Restart,
+    /// What the broker leaves in its folder after the first phase, as other tools read it.
+    Dump,
     /// A broker that somebody else runs, by its address.
     Peer(String),
 }
@@ -62,6 +66,7 @@ fn trial(suite: &Arc<Suite>, target: Target) -> Trial {
         Target::Memory => "memory",
         Target::Disk => "disk",
         Target::Restart => "restart",
+        Target::Dump => "dump",
         Target::Peer(_) => "peer",
     };
     let name = format!("{}::{kind}", suite.name);
@@ -137,6 +142,10 @@ impl Suite {
         command
     }
 
+    fn has(&self, script: &str) -> bool {
+        is_executable(&self.folder.join(script))
+    }
+
     fn prepare(&self) -> Prepared {
         match self.try_prepare() {
             Ok(prepared) => prepared,
@@ -145,7 +154,7 @@ impl Suite {
     }
 
     fn try_prepare(&self) -> Result<Prepared, String> {
-        if !is_executable(&self.folder.join("prepare")) {
+        if !self.has("prepare") {
             return Ok(Prepared::Ready);
         }
         let home = self.home();
@@ -177,8 +186,9 @@ impl Suite {
         match target {
             Target::Peer(bootstrap) => run.phase("all", bootstrap),
             Target::Memory => run.on_broker(&["all"], &Storage::Memory),
-            Target::Disk => run.on_folder(&["all"]),
-            Target::Restart => run.on_folder(&["before", "after"]),
+            Target::Disk => run.on_folder(&["all"]).map(drop),
+            Target::Restart => run.on_folder(&["before", "after"]).map(drop),
+            Target::Dump => run.dump(&run.on_folder(&["before"])?),
         }
     }
 }
@@ -197,9 +207,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn on_folder(&self, phases: &[&str]) -> Result<(), String> {
+    /// The folder is as the last broker left it.
+    fn on_folder(&self, phases: &[&str]) -> Result<tempfile::TempDir, String> {
         let folder = tempfile::tempdir().map_err(|error| format!("no data folder: {error}"))?;
-        self.on_broker(phases, &Storage::Folder(folder.path().join("data")))
+        self.on_broker(phases, &Storage::Folder(folder.path().join("data")))?;
+        Ok(folder)
+    }
+
+    /// Lets the suite's tools read a folder that no broker has open.
+    fn dump(&self, folder: &tempfile::TempDir) -> Result<(), String> {
+        let mut command = self.suite.command("dump");
+        command.env("DATA_DIR", folder.path().join("data"));
+        self.run(command, "dump")
     }
 
     /// Each phase on a broker of its own that is started before and stopped after it.
@@ -215,12 +234,18 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Runs the suite once; what it printed is the error.
+    /// Runs the suite once against a broker.
     fn phase(&self, phase: &str, bootstrap: &str) -> Result<(), String> {
+        let mut command = self.suite.command("run");
+        command.env("BOOTSTRAP", bootstrap).env("PHASE", phase);
+        self.run(command, phase).map_err(|said| format!("against {bootstrap}: {said}"))
+    }
+
+    /// Runs one script of the suite; what it printed is the error.
+    fn run(&self, mut command: Command, phase: &str) -> Result<(), String> {
         let files = tempfile::tempdir().map_err(|error| error.to_string())?;
         let output = files.path().join("output");
-        let mut command = self.suite.command("run");
-        command.env("BOOTSTRAP", bootstrap).env("RUN_ID", &self.id).env("PHASE", phase);
+        command.env("RUN_ID", &self.id);
         let ended =
             run_bounded(&mut command, &output, RUN_MAX).map_err(|error| error.to_string())?;
         let said = tail(&output, 400);
@@ -235,6 +260,6 @@ impl Run<'_> {
             Ended::Exited(_) if passed == 0 => "no case ran".to_owned(),
             Ended::Exited(_) => return Ok(()),
         };
-        Err(format!("phase {phase} against {bootstrap}: {verdict}, {summary}\n{said}"))
+        Err(format!("phase {phase}: {verdict}, {summary}\n{said}"))
     }
 }

@@ -8,7 +8,7 @@ import org.apache.kafka.common.TopicPartition;
 
 /** What must be there after the broker was stopped and started on the same data. */
 final class Restart {
-    private static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
+    static final List<String> CODECS = List.of("none", "gzip", "snappy", "lz4", "zstd");
 
     static void before(Case test) throws Exception {
         String topic = test.newTopic("a", 2, "retention.ms", "123456789");

@@ -45,6 +45,7 @@ public final class Suite {
                 clients.put("restart", Restart::after);
                 clients.put("table", Tables::after);
             }
+            case "dump" -> Dump.list(tools);
             default -> throw new IllegalArgumentException("phase " + phase);
         }
         String wanted = System.getenv().getOrDefault("CASE", "");
