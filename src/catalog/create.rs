@@ -372,6 +372,13 @@ impl Catalog {
         if times_meant.get(&found.id).is_some_and(|times| *times > 1) {
             return Err(twice(&found.name));
         }
+        if found.is_internal() {
+            // Unlike Kafka: it is the journal of what runs, and is not made anew before a restart.
+            return Err(CatalogError::InvalidRequest(format!(
+                "{} is the broker's own and cannot be deleted",
+                found.name
+            )));
+        }
         Ok(CatalogRecord::RemoveTopic(RemoveTopicRecord { topic_id: found.id.0 }))
     }
 

@@ -246,6 +246,11 @@ fn the_offsets_topic_is_made_as_kafka_makes_it() {
     let created = cluster.create(&new).unwrap();
     let topic = cluster.catalog.topic(created.id).unwrap();
     assert!(topic.is_internal());
+    let deleted = cluster.catalog.delete_topics(&[TopicRef::Id(created.id)]).remove(0).1;
+    assert!(
+        matches!(deleted, Err(CatalogError::InvalidRequest(_))),
+        "it holds all groups' offsets"
+    );
     assert_eq!((created.partitions, created.replication_factor), (1, 1));
     assert_eq!(topic.config.segment_bytes, 104_857_600);
     assert!(topic.config.cleanup_policy.compacts());
