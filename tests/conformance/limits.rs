@@ -91,6 +91,56 @@ fn a_full_group_takes_nobody_more() {
 }
 
 #[test]
+fn no_more_groups_are_made_than_allowed_and_those_that_are_there_go_on() {
+    let broker = Broker::start_set(&[("ottla.max.groups", "1")]);
+    let request = |group: &str| JoinGroupRequest {
+        group_id: group.to_owned(),
+        session_timeout_ms: 30_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: protocols(&["range"]),
+        ..Default::default()
+    };
+    let (mut one, mut two) = (broker.connect(), broker.connect());
+    let member_id = one.call(3, &request("first")).member_id;
+    assert_eq!(two.call(3, &request("second")).error_code, ErrorCode::GroupMaxSizeReached);
+    let again = one.call(3, &JoinGroupRequest { member_id, ..request("first") });
+    assert_eq!(again.error_code, ErrorCode::None);
+}
+
+#[test]
+fn no_more_partitions_are_made_than_allowed() {
+    // One is that of __consumer_offsets.
+    let broker = Broker::start_set(&[("ottla.max.partitions", "4")]);
+    let mut client = broker.connect();
+    let create = |name: &str, count| {
+        let topic = CreatableTopic {
+            name: name.to_owned(),
+            num_partitions: count,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        CreateTopicsRequest { topics: vec![topic], ..Default::default() }
+    };
+    let mut code = |name, count| client.call(7, &create(name, count)).topics[0].error_code;
+    assert_eq!(code("four", 4), ErrorCode::PolicyViolation);
+    assert_eq!(code("three", 3), ErrorCode::None);
+    assert_eq!(code("one", 1), ErrorCode::PolicyViolation);
+}
+
+#[test]
+fn a_new_producer_is_let_in_where_the_table_is_full() {
+    let broker = Broker::start_set(&[("ottla.max.producers", "2")]);
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, 1);
+    for (offset, producer_id) in (0..).zip(10..15) {
+        let batch = Batch::of(&["v"]).producer(producer_id, 0, 0);
+        assert_eq!(kit::produced(&mut client, &topic, 0, batch), offset);
+    }
+    let known = Batch::of(&["v"]).producer(14, 0, 0).bytes();
+    assert_eq!(kit::produced(&mut client, &topic, 0, known), 4, "the newest is remembered");
+}
+
+#[test]
 fn topics_are_not_made_where_that_is_switched_off() {
     let broker = Broker::start_set(&[("auto.create.topics.enable", "false")]);
     let request =
