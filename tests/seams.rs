@@ -2,7 +2,6 @@
 //! a partition has a leading node, which need not be the one that is asked.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
-#![allow(clippy::disallowed_methods, reason = "a test changes a data folder of its own")]
 #![allow(dead_code, unreachable_pub, reason = "the modules serve other tests, too")]
 
 use ottla::clock::Clock;
@@ -13,7 +12,7 @@ use ottla::protocol::messages::fetch::FetchRequest;
 use ottla::protocol::messages::heartbeat::HeartbeatRequest;
 use ottla::protocol::messages::join_group::{JoinGroupRequest, JoinGroupRequestProtocol};
 use ottla::protocol::messages::sync_group::SyncGroupRequest;
-use ottla::types::Timestamp;
+use ottla::types::{NodeId, Timestamp};
 
 #[path = "conformance/batch.rs"]
 mod batch;
@@ -230,33 +229,21 @@ fn a_wait_for_records_ends_by_the_brokers_clock() {
 
 #[test]
 fn a_partition_that_another_node_leads_is_refused_with_6() {
-    let folder = tempfile::tempdir().unwrap();
-    let start = |node_id: &str| {
-        Broker::start_with(|builder| {
-            builder.data_dir(folder.path()).with_config(|config| {
-                config.set("ottla.durability", "fsync").unwrap();
-                config.set("node.id", node_id).unwrap();
-            })
-        })
-    };
-    let first = start("1");
-    let topic = kit::topic(&mut first.connect(), 1);
-    kit::produced(&mut first.connect(), &topic, 0, Batch::of(&["of node 1"]));
-    first.stop();
-    // A second node that knows the same cluster: the same metadata, in which node 1 leads.
-    let meta = folder.path().join("meta.properties");
-    let text = std::fs::read_to_string(&meta).unwrap();
-    std::fs::write(&meta, text.replace("node.id=1", "node.id=2")).unwrap();
-    let second = start("2");
-    let mut client = second.connect();
+    let broker = Broker::start_with(|builder| builder.other_nodes(vec![NodeId(2)]));
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, 2);
     let metadata = client.call(12, &kit::metadata_request(&[&topic]));
-    assert_eq!(metadata.brokers[0].node_id, 2);
-    assert_eq!(metadata.topics[0].partitions[0].leader_id, 1);
+    let nodes: Vec<_> = metadata.brokers.iter().map(|broker| broker.node_id).collect();
+    assert_eq!(nodes, [1, 2]);
+    let led_by = |node| {
+        let partitions = &metadata.topics[0].partitions;
+        partitions.iter().find(|it| it.leader_id == node).unwrap().partition_index
+    };
+    let (own, other) = (led_by(1), led_by(2));
     let refused = ErrorCode::NotLeaderOrFollower;
-    let row = kit::produce(&mut client, &topic, 0, Batch::of(&["lost"]));
+    let row = kit::produce(&mut client, &topic, other, Batch::of(&["lost"]));
     assert_eq!((row.error_code, row.base_offset), (refused, -1));
-    assert_eq!(kit::fetch(&mut client, &topic, 0, 0).error_code, refused);
-    assert_eq!(kit::list_offsets(&mut client, &topic, 0, -1).error_code, refused);
-    let own = kit::topic(&mut client, 1);
-    assert_eq!(kit::produced(&mut client, &own, 0, Batch::of(&["its own"])), 0);
+    assert_eq!(kit::fetch(&mut client, &topic, other, 0).error_code, refused);
+    assert_eq!(kit::list_offsets(&mut client, &topic, other, -1).error_code, refused);
+    assert_eq!(kit::produced(&mut client, &topic, own, Batch::of(&["its own"])), 0);
 }
