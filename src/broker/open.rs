@@ -246,7 +246,8 @@ fn journal_context(context: &PartitionContext) -> PartitionContext {
     PartitionContext { durability, ..context.clone() }
 }
 
-/// Settings of a journal: segments of 64 MiB, nothing ever deleted by age.
+/// Settings of a journal: segments of 64 MiB, nothing ever deleted by age. Those of the groups' journal
+/// hold until its topic is opened, whose settings take their place.
 fn journal_config() -> PartitionConfig {
     PartitionConfig {
         log: LogConfig {

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use serde_saphyr::{Location, Spanned};
 
 use super::duration;
+use crate::catalog::check_name;
 use crate::config::ConfigTable;
 use crate::config::topic::TopicConfig;
 
@@ -128,7 +129,7 @@ impl Checking<'_> {
         let at = entry.name.referenced;
         let name = entry.name.value;
         if let Err(problem) = check_name(&name) {
-            self.complain(at, &problem);
+            self.complain(at, &problem.to_string());
         }
         if let Some(line) = self.seen.insert(name.clone(), at.line()) {
             self.complain(at, &format!("topic {name:?} stands in line {line} already"));
@@ -187,27 +188,6 @@ impl Checking<'_> {
     }
 }
 
-/// Kafka's rule for names of topics.
-///
-/// # Errors
-/// A sentence for the user.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    const LENGTH_MAX: usize = 249;
-    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let problem = if name.is_empty() {
-        "it is empty"
-    } else if name.len() > LENGTH_MAX {
-        "it is longer than 249"
-    } else if matches!(name, "." | "..") {
-        "it cannot be a folder"
-    } else if !name.chars().all(is_legal) {
-        "only letters, digits and . _ - may be in it"
-    } else {
-        return Ok(());
-    };
-    Err(format!("{name:?} cannot be the name of a topic: {problem}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,8 +243,8 @@ mod tests {
         assert_eq!(
             complaints(text),
             [
-                "t.yaml, line 2, column 11: \"a b\" cannot be the name of a topic: only letters, \
-                 digits and . _ - may be in it",
+                "t.yaml, line 2, column 11: \"a b\" is no topic name: only letters, digits, '.', '_' \
+                 and '-' are allowed",
                 "t.yaml, line 3, column 17: partitions 0 is not a count of 1 and more",
                 "t.yaml, line 5, column 16: retention \"7\" is no span of time: give a number with a \
                  unit, such as 30s, 10m, 12h or 7d, or forever",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::error::AppendError;
 use super::partition::Partition;
 use crate::log::ReadError;
+use crate::records::compression::DECOMPRESSED_LIMIT;
 use crate::records::{BatchBuilder, BatchError, NewRecord};
 use crate::types::{Now, Offset};
 
@@ -56,9 +57,6 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Records in memory at most while a batch is read back, in bytes.
-    const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
-
     /// A journal in `partition`, which nobody else writes.
     pub fn new(partition: Arc<Partition>) -> Self {
         Self { partition }
@@ -111,7 +109,7 @@ impl Journal {
                 offset: batch.header().base_offset,
                 error,
             };
-            let records = batch.records(Self::BATCH_BYTES_MAX).map_err(fault)?;
+            let records = batch.records(DECOMPRESSED_LIMIT).map_err(fault)?;
             for record in &records {
                 let record = records.own(&record.map_err(|error| fault(error.into()))?);
                 take(JournalRecord { key: record.key, value: record.value });
