@@ -34,6 +34,8 @@ use writers::Load;
 
 /// Rounds in an ordinary run.
 const ROUNDS: u64 = 200;
+/// Rounds on one data folder; more of them begin on a new one.
+const SERIES: u64 = 200;
 /// The longest that a round's load runs before the kill, in ms.
 const LOAD_MS_MAX: u64 = 250;
 /// The longest that a start runs before the kill, in ms: a start takes less.
@@ -48,7 +50,15 @@ const PARTITIONS: i32 = 5;
 fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
     let rounds = number("OTTLA_KILL_ROUNDS").unwrap_or(ROUNDS);
     let mut seed = number("OTTLA_SEED").unwrap_or(20_260_101);
-    println!("{rounds} rounds, OTTLA_SEED={seed}");
+    eprintln!("{rounds} rounds, OTTLA_SEED={seed}");
+    for done in (0..rounds).step_by(usize::try_from(SERIES).unwrap()) {
+        kill_over_and_over(SERIES.min(rounds - done), &mut seed);
+        eprintln!("{} rounds done", SERIES.min(rounds - done) + done);
+    }
+}
+
+/// Kills a broker so many times on one data folder, then judges what its clients saw.
+fn kill_over_and_over(rounds: u64, seed: &mut u64) {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::Folder(folder.path().to_owned());
     let load = Load::new(TOPIC);
@@ -61,7 +71,7 @@ fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
     Wire::connect(first.bootstrap()).unwrap().create_topic(TOPIC, PARTITIONS).unwrap();
     let librdkafka = librdkafka::Client::start(&proxy, TOPIC);
     if let Err(why) = &librdkafka {
-        println!("skipped: librdkafka: {why}");
+        eprintln!("skipped: librdkafka: {why}");
     }
     let kinds = [Producer::Idempotent, Producer::Idempotent, Producer::Once];
     let mut clients: Vec<_> =
@@ -72,9 +82,9 @@ fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
     let mut starts_killed = 0;
     for round in 0..rounds {
         let context = |error: String| -> Broker { panic!("round {round}: {error}") };
-        if broker.is_none() && next(&mut seed).is_multiple_of(START_SHARE) {
+        if broker.is_none() && next(seed).is_multiple_of(START_SHARE) {
             let mut starting = Broker::spawn(&storage, &arguments).unwrap_or_else(context);
-            linger(next(&mut seed) % START_MS_MAX);
+            linger(next(seed) % START_MS_MAX);
             assert!(starting.is_running(), "round {round}: {}", starting.log_tail(60));
             starting.kill();
             starts_killed += 1;
@@ -83,7 +93,7 @@ fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
         let start = || Broker::start(&storage, &arguments).unwrap_or_else(context);
         let running = broker.take().unwrap_or_else(start);
         load.address.set(running.bootstrap());
-        linger(next(&mut seed) % LOAD_MS_MAX);
+        linger(next(seed) % LOAD_MS_MAX);
         running.kill();
     }
     let last = Broker::start(&storage, &arguments).unwrap();
@@ -98,7 +108,7 @@ fn nothing_acknowledged_is_lost_moved_or_doubled_by_kill_9() {
     let report = check(&load.recorder.history());
     report.assert_clean();
     assert!(report.acknowledged > 0, "no record was acknowledged: the load did not run");
-    println!("{starts_killed} starts killed; {report}");
+    eprintln!("{starts_killed} starts killed; {report}");
 }
 
 /// Lets the clients work for so long.
