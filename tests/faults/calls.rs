@@ -76,6 +76,7 @@ fn whichever_call_fails_nothing_acknowledged_is_lost() {
     block_on(live(&whole, &mut Told::default(), "without a failure"));
     let all = whole.calls();
     assert!(all >= CALLS, "a life has {all} calls only");
+    eprintln!("{} of {all} calls", calls.min(all));
     for after in 0..calls.min(all) {
         let kinds = usize::try_from(after).unwrap() % KINDS.len();
         let kinds = if every_kind { &KINDS[..] } else { &KINDS[kinds..=kinds] };
@@ -149,6 +150,7 @@ fn a_read_that_fails_at_start_changes_nothing() {
                 fired
             });
             if !fired {
+                eprintln!("{after} reads, killed {killed}");
                 break;
             }
         }
