@@ -180,13 +180,15 @@ config_keys! {
         /// See `file.delete.delay.ms` of topics.
         "log.segment.delete.delay.ms" => log_segment_delete_delay_ms: i64 = 60_000,
             { valid: Valid::AtLeast(0), importance: HIGH.importance, change: Change::Dynamic };
-        /// The most new connections taken in a second; those from loopback do not count.
+        /// The most new connections taken in a second; those from loopback do not count. A change
+        /// counts from the next start on.
         "max.connection.creation.rate" => max_connection_creation_rate: i32 = 500,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
-        /// The most open connections.
+        /// The most open connections. A change counts from the next start on.
         "max.connections" => max_connections: i32 = 10_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
-        /// The most open connections from one address; loopback does not count.
+        /// The most open connections from one address; loopback does not count. A change counts from
+        /// the next start on.
         "max.connections.per.ip" => max_connections_per_ip: i32 = 1_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
         /// The most fetch sessions that are remembered. Stored and shown: ottla declines sessions
