@@ -18,10 +18,11 @@ use std::time::Duration;
 use super::data_folder::{Clean, DataFolderError};
 use super::offline::{Access, METADATA_FOLDER, OfflineError, OfflineFolder, read_catalog};
 use super::open::{METADATA_ID, OFFSETS_TOPIC};
+use super::snapshot;
 use crate::log::copy::{Copied, CopyError, copy_log, copy_small};
 use crate::log::fs::{DataLock, Fs, LockError};
 use crate::log::{Damage, layout};
-use crate::types::{PartitionIndex, TopicId};
+use crate::types::{Offset, PartitionIndex, TopicId};
 
 /// How often a log is tried that changes meanwhile.
 const TRIES: usize = 20;
@@ -234,6 +235,19 @@ impl Backup<'_> {
                 *done += bytes;
                 progress(*done, name);
             });
+            let copied = match copied {
+                Ok(copied) if name == METADATA_FOLDER => {
+                    let snapshot = copy_snapshot(self.from.fs(), &from, &to, &copied);
+                    snapshot.map(|()| copied).map_err(|error| match error {
+                        // A newer one has taken its place.
+                        CopyError::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                            CopyError::Changed
+                        }
+                        other => other,
+                    })
+                }
+                copied => copied,
+            };
             let refused = |error| BackupError::Log { partition: name.to_owned(), error };
             match copied {
                 Ok(copied) => {
@@ -279,4 +293,21 @@ impl Backup<'_> {
         }
         Ok(())
     }
+}
+
+/// Copies the snapshot that a copied catalog's log goes on from, if it needs one.
+fn copy_snapshot(fs: &dyn Fs, from: &Path, to: &Path, log: &Copied) -> Result<(), CopyError> {
+    for (offset, path) in snapshot::list(fs, from)? {
+        // One that is newer than the copied log, or older than where it begins, is of no use to it.
+        if log.end < offset || offset < log.start {
+            continue;
+        }
+        if let Err(damage) = snapshot::read(fs, &path, offset)? {
+            return Err(damage.into());
+        }
+        let bytes = fs.read(&path, u64::MAX)?;
+        let name = path.file_name().unwrap_or_default();
+        return Ok(fs.atomic_write(&to.join(name), &bytes)?);
+    }
+    if log.start > Offset(0) { Err(CopyError::Changed) } else { Ok(()) }
 }

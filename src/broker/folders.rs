@@ -9,9 +9,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
-use super::Broker;
 use super::data_folder::{DataFolder, OpenError};
 use super::open::{METADATA_TOPIC, OFFSETS_TOPIC};
+use super::{Broker, snapshot};
 use crate::catalog;
 use crate::log::fs::Fs;
 use crate::log::layout;
@@ -92,15 +92,15 @@ fn tied_to(fs: &dyn Fs, dir: &Path) -> io::Result<Option<TopicId>> {
     }
 }
 
-/// Whether a folder has a segment with something in it; one that does not exist has none.
+/// Whether a folder has a segment or a snapshot with something in it; one that does not exist has none.
 fn holds_records(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
     if !fs.exists(dir) {
         return Ok(false);
     }
     for entry in fs.list(dir)? {
-        if layout::parse_segment_file(&entry.name).is_some()
-            && fs.file_len(&dir.join(&entry.name))? > 0
-        {
+        let can_hold = layout::parse_segment_file(&entry.name).is_some()
+            || snapshot::parse_name(&entry.name).is_some();
+        if can_hold && fs.file_len(&dir.join(&entry.name))? > 0 {
             return Ok(true);
         }
     }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use super::data_folder::{Clean, DataFolder, DataFolderError};
 use super::open::METADATA_ID;
+use super::snapshot;
 use crate::catalog::{Catalog, CatalogRecord, Setup};
 use crate::config::broker::BrokerConfig;
 use crate::log::fs::{DataLock, Fs, LockError, RealFs};
 use crate::log::inspect::{Found, segment_files, walk_file};
-use crate::log::{Checkpoint, layout};
+use crate::log::{Checkpoint, Damage, layout};
 use crate::records::ValidBatch;
 use crate::types::{NodeId, Offset, PartitionIndex, TopicId};
 
@@ -179,7 +180,20 @@ impl OfflineFolder {
     }
 }
 
-/// The catalog in a folder, as far as its log can be read; an empty one where there is none.
+/// What is wrong with the snapshots of a catalog.
+///
+/// # Errors
+/// What the system says.
+pub fn snapshot_damage(folder: &OfflineFolder) -> io::Result<Vec<Damage>> {
+    let mut damage = Vec::new();
+    let dir = folder.dir(METADATA_FOLDER);
+    for (end, path) in snapshot::list(folder.fs(), &dir)? {
+        damage.extend(snapshot::read(folder.fs(), &path, end)?.err());
+    }
+    Ok(damage)
+}
+
+/// The catalog in a folder, as far as its snapshot and its log can be read; an empty one where there is none.
 pub(super) fn read_catalog(fs: &dyn Fs, dir: &Path) -> io::Result<Catalog> {
     let mut catalog = Catalog::new(Setup {
         cluster_id: String::new(),
@@ -190,10 +204,24 @@ pub(super) fn read_catalog(fs: &dyn Fs, dir: &Path) -> io::Result<Catalog> {
     if !fs.exists(dir) {
         return Ok(catalog);
     }
+    let mut from = Offset(0);
+    for (end, path) in snapshot::list(fs, dir)? {
+        if let Ok(snapshot) = snapshot::read(fs, &path, end)? {
+            from = snapshot.end;
+            for value in snapshot.values {
+                if let Ok(read) = CatalogRecord::decode(value) {
+                    catalog.replay(&read.record);
+                }
+            }
+            break;
+        }
+    }
     for segment in segment_files(fs, dir)? {
         let mut expected = segment.base;
         walk_file(fs, &segment.path, &mut expected, true, &mut |found| {
-            if let Found::Batch { batch, .. } = found {
+            if let Found::Batch { batch, .. } = found
+                && from <= batch.header().base_offset
+            {
                 replay(&mut catalog, batch);
             }
             ControlFlow::Continue(())

@@ -11,7 +11,7 @@ use super::data_folder::{Clean, DataFolder, DataFolderError, OpenError};
 use super::folders::{Opening, check_catalog_is_there};
 use super::shell::Shell;
 use super::tasks::Tasks;
-use super::{Broker, settings};
+use super::{Broker, settings, snapshot};
 use crate::catalog::{self, Catalog, CatalogRecord, ProducerIdBlock, Setup};
 use crate::clock::{Clock, SteadyTime};
 use crate::config::broker::BrokerConfig;
@@ -360,22 +360,28 @@ fn read_catalog(
         broker: config.clone(),
         statics: statics(config),
     });
-    let mut count = 0_usize;
+    let refused = |reason| OpenError::Replay { journal: METADATA_TOPIC.to_owned(), reason };
+    let dir = layout::partition_folder(METADATA_TOPIC, PartitionIndex(0));
+    let watermarks = journal.partition().watermarks();
+    let ends = (watermarks.log_start, watermarks.log_end);
+    let snapshot = snapshot::newest(&*folder.fs, &folder.path.join(dir), ends);
+    let snapshot = snapshot.map_err(|error| refused(error.to_string()))?;
     let mut damaged = None;
-    let replayed = journal.replay(|record| {
-        count += 1;
-        match CatalogRecord::decode(record.value.unwrap_or_default()) {
-            Ok(read) => {
-                catalog.replay(&read.record);
-            }
-            Err(error) => {
-                damaged.get_or_insert(error.to_string());
-            }
+    let mut take = |value| match CatalogRecord::decode(value) {
+        Ok(read) => {
+            catalog.replay(&read.record);
         }
-    });
+        Err(error) => {
+            damaged.get_or_insert(error.to_string());
+        }
+    };
+    let from = snapshot.as_ref().map_or(ends.0, |snapshot| snapshot.end);
+    snapshot.into_iter().flat_map(|snapshot| snapshot.values).for_each(&mut take);
+    let replayed = journal.replay_from(from, |record| take(record.value.unwrap_or_default()));
     let reason = replayed.err().map(|error| error.to_string()).or(damaged);
     if let Some(reason) = reason {
-        return Err(OpenError::Replay { journal: METADATA_TOPIC.to_owned(), reason });
+        let hint = "`ottla log repair __cluster_metadata-0` decides what is kept";
+        return Err(refused(format!("{reason}; {hint}")));
     }
     let end = journal.end();
     catalog.advance_version(u64::try_from(end.0).unwrap_or(0));

@@ -166,6 +166,7 @@ impl Broker {
     }
 
     fn checkpoint(&self) {
+        self.watch_catalog_size();
         let now = self.clock.now().monotonic;
         let catalog = self.catalog_journal.partition().durable_end();
         let mut last = self.checkpointed.lock().unwrap_or_else(PoisonError::into_inner);

@@ -201,6 +201,11 @@ config_keys! {
         /// See `max.message.bytes` of topics.
         "message.max.bytes" => message_max_bytes: i32 = 1_048_588,
             { valid: Valid::AtLeast(0), importance: HIGH.importance, change: Change::Dynamic };
+        /// Write a snapshot of topics and settings once their journal has grown by so many bytes, and
+        /// let go of what is in it.
+        "metadata.log.max.record.bytes.between.snapshots" =>
+            metadata_log_max_record_bytes_between_snapshots: i64 = 20_971_520,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance };
         /// Refuse records while the file system has fewer free bytes, so that deletes, commits
         /// and the console go on working. Null: 1 GiB, or 5 % of the file system if that is less.
         "min.free.bytes" => min_free_bytes: Option<i64> = None, { valid: Valid::AtLeast(0) };

@@ -98,8 +98,17 @@ impl Journal {
     }
 
     /// Gives every record to `take`, oldest first.
-    pub fn replay(&self, mut take: impl FnMut(JournalRecord)) -> Result<(), JournalError> {
-        for batch in self.partition.reader()?.batches(self.partition.watermarks().log_start) {
+    pub fn replay(&self, take: impl FnMut(JournalRecord)) -> Result<(), JournalError> {
+        self.replay_from(self.partition.watermarks().log_start, take)
+    }
+
+    /// As [`Journal::replay`], of the batches from `offset` on.
+    pub fn replay_from(
+        &self,
+        offset: Offset,
+        mut take: impl FnMut(JournalRecord),
+    ) -> Result<(), JournalError> {
+        for batch in self.partition.reader()?.batches(offset) {
             let batch = batch?;
             if batch.header().attributes.is_control() {
                 continue;

@@ -143,7 +143,8 @@ fn just_the_damaged_batch_can_be_taken_out() {
 fn a_damaged_tail_stays_refused_until_it_is_repaired() {
     let folder = Folder::with_lines(&["a", "b", "c"]);
     let (file, position, offset) = folder.batches("t-0")[2].clone();
-    flip(Path::new(&file), position + 65);
+    // In the header: the next start after a kill meets it without reading what was durable.
+    flip(Path::new(&file), position + 16);
     // Recovered after a kill; the second start must know as much as the first.
     let broker = folder.start();
     broker.kill();
@@ -252,4 +253,41 @@ fn topics_that_a_repaired_catalog_has_lost_keep_their_data() {
     let kept = PathBuf::from(done["kept_in"].as_str().unwrap());
     folder.start().stop().unwrap();
     assert!(kept.join("t-0/00000000000000000000.log").exists());
+}
+
+#[test]
+fn snapshots_of_the_catalog_are_checked_copied_and_never_replaced_by_an_older_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let setting = ["--set", "metadata.log.max.record.bytes.between.snapshots=1"];
+    let broker = Broker::start(&Storage::Folder(data.clone()), &setting).unwrap();
+    run(broker.bootstrap(), &["topic", "create", "t"]).ok();
+    let snapshots = |data: &Path| {
+        let entries = std::fs::read_dir(data.join("__cluster_metadata-0")).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|e| e == "checkpoint")).collect::<Vec<_>>()
+    };
+    let is_there = || snapshots(&data).len() == 1;
+    assert!(crate::support::wait_until(std::time::Duration::from_secs(30), is_there));
+    run(broker.bootstrap(), &["topic", "create", "u"]).ok();
+    let copy = folder.path().join("copy");
+    let (from, to) = (data.display().to_string(), copy.display().to_string());
+    run("", &["backup", &to, "--data-dir", &from]).ok();
+    broker.stop().unwrap();
+
+    run("", &["log", "check", "--data-dir", &to]).ok();
+    let broker = Broker::start(&Storage::Folder(copy.clone()), &[]).unwrap();
+    let topics = run(broker.bootstrap(), &["topic", "list"]).ok();
+    assert!(topics.lines().any(|line| line.starts_with('t')), "{topics}");
+    assert!(topics.lines().any(|line| line.starts_with('u')), "{topics}");
+    broker.stop().unwrap();
+
+    let snapshot = snapshots(&copy).remove(0);
+    let dump = run("", &["log", "dump", &snapshot.display().to_string()]).ok();
+    assert!(dump.contains("\"name\":\"t\""), "{dump}");
+    flip(&snapshot, 120);
+    let error = run("", &["log", "check", "--data-dir", &to]).fails(1);
+    assert!(error.contains(&snapshot.display().to_string()), "{error}");
+    let refused = Broker::start(&Storage::Folder(copy), &[]).map(|_| ()).unwrap_err();
+    assert!(refused.contains(".checkpoint"), "{refused}");
 }

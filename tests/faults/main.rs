@@ -9,6 +9,7 @@
 mod calls;
 mod flips;
 mod run;
+mod snapshots;
 mod tails;
 
 use std::future::Future;

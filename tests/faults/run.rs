@@ -38,15 +38,25 @@ pub(crate) struct Run {
 
 /// Starts one, as far as a client would be let in.
 pub(crate) async fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
+    start_with(fs, |_| {}).await
+}
+
+/// As [`start`], with other settings.
+pub(crate) async fn start_with(
+    fs: &FaultyFs,
+    change: impl FnOnce(&mut BrokerConfig),
+) -> Result<Run, OpenError> {
+    let mut config = BrokerConfig {
+        num_partitions: 1,
+        log_segment_bytes: SEGMENT_BYTES,
+        ..BrokerConfig::default()
+    };
+    change(&mut config);
     let clock = Clock::manual(Timestamp(1_700_000_000_000));
     let (flusher, thread) = Flusher::start(clock.clone(), 0).unwrap();
     let tasks = Arc::new(Tasks::default());
     let opened = Broker::open(BrokerOptions {
-        config: BrokerConfig {
-            num_partitions: 1,
-            log_segment_bytes: SEGMENT_BYTES,
-            ..BrokerConfig::default()
-        },
+        config,
         clock: clock.clone(),
         ids: Ids::random(),
         fs: Arc::new(fs.clone()),

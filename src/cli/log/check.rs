@@ -7,7 +7,7 @@ use super::super::output::{Output, tell};
 use super::super::progress::Progress;
 use super::super::settings::DataDir;
 use super::{damage_json, decode, open, topic_of, unknown};
-use crate::broker::{Access, OfflineFolder};
+use crate::broker::{Access, OfflineFolder, snapshot_damage};
 use crate::clock::Clock;
 use crate::log::Damage;
 use crate::log::inspect::{Found, Inspection, SegmentFile, inspect};
@@ -95,6 +95,9 @@ fn check(folder: &OfflineFolder, names: &[String]) -> Result<Vec<Checked>, Ended
         let log = inspect(folder.fs(), &folder.dir(name), folder.checkpoint(name), &mut each);
         let log = log.map_err(|error| Ended::failed(format!("{name} cannot be read: {error}")))?;
         damage.extend(log.damage().cloned());
+        if topic_of(name) == "__cluster_metadata" {
+            damage.extend(snapshot_damage(folder).map_err(|error| unreadable(folder, &error))?);
+        }
         checked.push(Checked { name: name.clone(), log, damage });
     }
     Ok(checked)
