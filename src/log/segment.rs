@@ -197,10 +197,17 @@ impl Segment {
     pub(crate) fn verify(&self, bytes: Range<u64>) -> Result<(), SegmentError> {
         let file = self.file()?;
         let mut walk = HeaderScan::new(&*file, bytes.start, bytes.end);
+        let mut expected = self.base;
         while let Some((position, header)) =
-            walk.next().map_err(|error| self.scan_error(error, self.base))?
+            walk.next().map_err(|error| self.scan_error(error, expected))?
         {
+            // The first one follows by the index that led here.
+            if position > bytes.start {
+                self.check_follows(&header, expected)
+                    .map_err(|reason| self.damage(position, expected, reason))?;
+            }
             self.batch(position, &header)?;
+            expected = header.next_offset();
         }
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
         Ok(())

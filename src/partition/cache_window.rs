@@ -6,10 +6,12 @@
 //! up to twice that size.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use super::Partition;
 use crate::log::SyncedRange;
+use crate::log::fs::File;
 use crate::types::{Monotonic, Offset};
 
 /// Ranges are taken in and dropped in pieces of at least this, in bytes. What a quiet partition
@@ -29,12 +31,15 @@ pub(super) struct CacheWindow {
 #[derive(Debug)]
 struct Piece {
     partition: Weak<Partition>,
-    range: SyncedRange,
+    /// Not kept open: what is deleted has to give its space back.
+    file: Weak<dyn File>,
+    bytes: Range<u64>,
+    offsets: Range<Offset>,
 }
 
 impl Piece {
     fn bytes(&self) -> u64 {
-        self.range.bytes.end.saturating_sub(self.range.bytes.start)
+        self.bytes.end.saturating_sub(self.bytes.start)
     }
 }
 
@@ -50,7 +55,12 @@ impl CacheWindow {
 
     /// Takes a range in that has just been synced.
     pub(super) fn add(&mut self, partition: &Arc<Partition>, range: SyncedRange) {
-        let piece = Piece { partition: Arc::downgrade(partition), range };
+        let piece = Piece {
+            partition: Arc::downgrade(partition),
+            file: Arc::downgrade(&range.file),
+            bytes: range.bytes,
+            offsets: range.offsets,
+        };
         self.held_bytes = self.held_bytes.saturating_add(piece.bytes());
         self.pieces.push_back(piece);
     }
@@ -67,8 +77,9 @@ impl CacheWindow {
                 continue;
             }
             self.held_bytes = self.held_bytes.saturating_sub(piece.bytes());
-            let bytes = &piece.range.bytes;
-            piece.range.file.uncache(bytes.start, piece.bytes());
+            if let Some(file) = piece.file.upgrade() {
+                file.uncache(piece.bytes.start, piece.bytes());
+            }
         }
         while let Some(piece) = kept.pop_back() {
             self.pieces.push_front(piece);
@@ -80,7 +91,7 @@ impl CacheWindow {
 fn is_awaited(piece: &Piece, kept: &VecDeque<Piece>, active_since: Monotonic) -> bool {
     let Some(partition) = piece.partition.upgrade() else { return false };
     let first = kept.iter().find(|other| other.partition.ptr_eq(&piece.partition)).unwrap_or(piece);
-    partition.is_read_between(first.range.offsets.start, piece.range.offsets.end, active_since)
+    partition.is_read_between(first.offsets.start, piece.offsets.end, active_since)
 }
 
 /// The consumers that read a partition, told apart by where each will read on. Bounded: of more, those
