@@ -43,7 +43,10 @@ impl FileSender {
         let start = output.len();
         output.resize(start + small(length), 0);
         let target = output.get_mut(start..).unwrap_or_default();
-        read_exact(file, target, position)
+        file.read_exact_at(target, position).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ended(position),
+            _ => error,
+        })
     }
 
     /// Writes a range to the socket, whole.
@@ -136,18 +139,6 @@ async fn send_hot(
         Ok(offset - position)
     };
     stream.async_io(Interest::WRITABLE, send).await
-}
-
-fn read_exact(file: &dyn File, mut target: &mut [u8], mut position: u64) -> io::Result<()> {
-    while !target.is_empty() {
-        let count = file.read_at(target, position)?;
-        if count == 0 {
-            return Err(ended(position));
-        }
-        position = position.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        target = target.get_mut(count..).unwrap_or_default();
-    }
-    Ok(())
 }
 
 fn ended(position: u64) -> io::Error {

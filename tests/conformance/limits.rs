@@ -73,37 +73,33 @@ fn ipv4_clients_of_a_listener_on_all_addresses_are_known_by_their_ipv4_address()
     assert_eq!(format!("{}:{}", told.host, told.port), address);
 }
 
-#[test]
-fn a_full_group_takes_nobody_more() {
-    let broker = Broker::start_set(&[("group.max.size", "1")]);
-    let request = |group: &str| JoinGroupRequest {
+fn join_request(group: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
         group_id: group.to_owned(),
         session_timeout_ms: 30_000,
         protocol_type: "consumer".to_owned(),
         protocols: protocols(&["range"]),
         ..Default::default()
-    };
+    }
+}
+
+#[test]
+fn a_full_group_takes_nobody_more() {
+    let broker = Broker::start_set(&[("group.max.size", "1")]);
     let group = unique("group");
     let (mut one, mut two) = (broker.connect(), broker.connect());
-    assert_eq!(one.call(3, &request(&group)).error_code, ErrorCode::None);
-    assert_eq!(two.call(3, &request(&group)).error_code, ErrorCode::GroupMaxSizeReached);
-    assert_eq!(two.call(3, &request(&unique("group"))).error_code, ErrorCode::None);
+    assert_eq!(one.call(3, &join_request(&group)).error_code, ErrorCode::None);
+    assert_eq!(two.call(3, &join_request(&group)).error_code, ErrorCode::GroupMaxSizeReached);
+    assert_eq!(two.call(3, &join_request(&unique("group"))).error_code, ErrorCode::None);
 }
 
 #[test]
 fn no_more_groups_are_made_than_allowed_and_those_that_are_there_go_on() {
     let broker = Broker::start_set(&[("ottla.max.groups", "1")]);
-    let request = |group: &str| JoinGroupRequest {
-        group_id: group.to_owned(),
-        session_timeout_ms: 30_000,
-        protocol_type: "consumer".to_owned(),
-        protocols: protocols(&["range"]),
-        ..Default::default()
-    };
     let (mut one, mut two) = (broker.connect(), broker.connect());
-    let member_id = one.call(3, &request("first")).member_id;
-    assert_eq!(two.call(3, &request("second")).error_code, ErrorCode::GroupMaxSizeReached);
-    let again = one.call(3, &JoinGroupRequest { member_id, ..request("first") });
+    let member_id = one.call(3, &join_request("first")).member_id;
+    assert_eq!(two.call(3, &join_request("second")).error_code, ErrorCode::GroupMaxSizeReached);
+    let again = one.call(3, &JoinGroupRequest { member_id, ..join_request("first") });
     assert_eq!(again.error_code, ErrorCode::None);
 }
 

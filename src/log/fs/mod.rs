@@ -208,6 +208,19 @@ pub trait File: Send + Sync + Debug {
         position: u64,
         length: usize,
     ) -> io::Result<Range<usize>> {
+        self.read_cached(buffer, position, length)
+    }
+
+    /// As [`File::read_uncached`], through the page cache.
+    ///
+    /// # Errors
+    /// What the system says; `UnexpectedEof` if the file is too short.
+    fn read_cached(
+        &self,
+        buffer: &mut Vec<u8>,
+        position: u64,
+        length: usize,
+    ) -> io::Result<Range<usize>> {
         if buffer.len() < length {
             buffer.resize(length, 0);
         }

@@ -129,11 +129,7 @@ impl File for Descriptor {
         position: u64,
         length: usize,
     ) -> io::Result<Range<usize>> {
-        let Ok(direct) = self.direct() else {
-            buffer.resize(length.max(buffer.len()), 0);
-            self.read_exact_at(buffer.get_mut(..length).unwrap_or_default(), position)?;
-            return Ok(0..length);
-        };
+        let Ok(direct) = self.direct() else { return self.read_cached(buffer, position, length) };
         let skipped = small(position % DIRECT_ALIGN as u64);
         let span = (skipped + length).next_multiple_of(DIRECT_ALIGN);
         if buffer.len() < span + DIRECT_ALIGN {
@@ -155,6 +151,10 @@ impl File for Descriptor {
                 }
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A file system that opens so and then wants more than we align to.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return self.read_cached(buffer, position, length);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -211,6 +211,26 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+
+    #[test]
+    fn a_read_past_the_page_cache_gives_the_same_bytes_wherever_it_begins_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = RealFs.open(&folder.path().join("file"), OpenMode::CreateNew).unwrap();
+        let bytes: Vec<u8> = (0..20_011_u32).map(|i| (i % 251) as u8).collect();
+        file.write_vectored_at(&[IoSlice::new(&bytes)], 0).unwrap();
+        let mut buffer = Vec::new();
+        for (start, length) in [(0, 1), (0, 4096), (1, 4096), (4095, 2), (8192, 5000), (5, 20_006)]
+        {
+            let range = file.read_uncached(&mut buffer, start as u64, length).unwrap();
+            assert_eq!(
+                buffer.get(range),
+                bytes.get(start..start + length),
+                "{length} from {start}"
+            );
+        }
+        let beyond = file.read_uncached(&mut buffer, 20_000, 12).unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+    }
 
     #[test]
     fn short_writes_are_gone_on_with() {
