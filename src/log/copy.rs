@@ -35,7 +35,7 @@ pub struct Copied {
 /// Why nothing that is whole arrived. What there is in the target must be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// Segments went or were replaced meanwhile.
+    /// Segments went or were replaced meanwhile, or the folder itself went.
     #[error("the log was changed while it was copied")]
     Changed,
     /// There is something between batches, or instead of one.
@@ -60,6 +60,17 @@ pub fn copy_log(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Copied, CopyError> {
     fs.create_dir_all(to)?;
+    // The whole folder may go at any moment: its topic was deleted.
+    copy_into(fs, from, to, durable, progress).map_err(moved_away)
+}
+
+fn copy_into(
+    fs: &dyn Fs,
+    from: &Path,
+    to: &Path,
+    durable: Offset,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Copied, CopyError> {
     // A mark that is too old costs the cleaner some work; none would make gaps look like damage.
     let has_mark = copy_small(fs, from, to, COMPACTED)?;
     let gaps = may_have_gaps(fs, from);
@@ -79,7 +90,7 @@ pub fn copy_log(
         let mut target = Target::create(fs, &to.join(name))?;
         let is_last = number + 1 == segments.len();
         let ended = copy_segment(fs, &segment.path, &mut target, (gaps, is_last), progress);
-        copied.end = ended.map_err(moved_away)?.unwrap_or(copied.end);
+        copied.end = ended?.unwrap_or(copied.end);
         copied.bytes += target.finish()?;
     }
     // The start offset is put down before segments go: read last, it fits those that were copied.

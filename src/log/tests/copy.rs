@@ -63,6 +63,23 @@ fn a_copy_of_a_log_under_way_is_a_log() {
 }
 
 #[test]
+fn a_folder_that_goes_while_it_is_copied_is_a_change() {
+    let fs: Arc<dyn Fs> = Arc::new(MemoryFs::new());
+    assert!(matches!(copy(&fs, Path::new("/copy/t-0")), Err(CopyError::Changed)), "gone before");
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    append(&mut log, 2);
+    append(&mut log, 2);
+    let mut delete = |_| {
+        if fs.exists(&dir()) {
+            fs.remove_dir_all(&dir()).unwrap();
+        }
+    };
+    let copied = copy_log(&*fs, &dir(), Path::new("/copy/t-1"), Offset(0), &mut delete);
+    // All batches may have come; then it is the catalog that says they are of no topic any more.
+    assert!(matches!(copied, Ok(_) | Err(CopyError::Changed)), "{copied:?}");
+}
+
+#[test]
 fn damage_is_not_copied() {
     let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());
