@@ -14,6 +14,23 @@ use super::*;
 use crate::codec::testing::{Random, Sample};
 use crate::codec::{Message, Piece, Reader, Versions, Writer};
 
+/// Calls a macro with the messages that no served API has yet.
+macro_rules! for_each_unserved {
+    ($callback:ident) => {
+        $callback! {
+            add_partitions_to_txn::{AddPartitionsToTxnRequest => AddPartitionsToTxnResponse};
+            add_offsets_to_txn::{AddOffsetsToTxnRequest => AddOffsetsToTxnResponse};
+            end_txn::{EndTxnRequest => EndTxnResponse};
+            write_txn_markers::{WriteTxnMarkersRequest => WriteTxnMarkersResponse};
+            txn_offset_commit::{TxnOffsetCommitRequest => TxnOffsetCommitResponse};
+            describe_producers::{DescribeProducersRequest => DescribeProducersResponse};
+            describe_transactions::{DescribeTransactionsRequest => DescribeTransactionsResponse};
+            list_transactions::{ListTransactionsRequest => ListTransactionsResponse};
+        }
+    };
+}
+use for_each_unserved;
+
 fn encode<M: Message>(message: &M, version: i16) -> Bytes {
     let mut writer = Writer::new();
     message.encode(&mut writer, version).unwrap();
@@ -42,6 +59,7 @@ fn every_message_comes_back_in_every_version() {
         )*};
     }
     for_each_api!(check);
+    for_each_unserved!(check);
 }
 
 #[test]

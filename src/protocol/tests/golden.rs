@@ -10,6 +10,7 @@ use super::super::messages::init_producer_id::*;
 use super::super::messages::list_offsets::*;
 use super::super::messages::offset_commit::*;
 use super::super::messages::offset_fetch::*;
+use super::super::messages::write_txn_markers::*;
 use super::encode;
 use crate::codec::{Message, Reader};
 
@@ -30,6 +31,8 @@ pub(super) const VERSIONS: &[(&str, i16)] = &[
     ("InitProducerIdRequest", 6),
     ("DescribeLogDirsRequest", 5),
     ("DescribeLogDirsResponse", 5),
+    ("WriteTxnMarkersRequest", 2),
+    ("WriteTxnMarkersResponse", 2),
 ];
 
 const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
@@ -199,4 +202,29 @@ fn describe_log_dirs() {
     let response = DescribeLogDirsResponse { results: vec![directory], ..Default::default() };
     let directory: &[u8] = &[2, 0, 0, 3, b'/', b'd', 1, 0, 0, 0, 0, 0, 0, 1, 44];
     check(5, &response, &[&[0, 0, 0, 0, 0, 0], directory, &[0xff; 8], &[1, 0, 0]]);
+}
+
+#[test]
+fn write_txn_markers() {
+    let topic = WritableTxnMarkerTopic { name: "ab".into(), partition_indexes: vec![3] };
+    let marker = |transaction_version| WritableTxnMarker {
+        producer_id: 300,
+        producer_epoch: 2,
+        transaction_result: true,
+        topics: vec![topic.clone()],
+        coordinator_epoch: 7,
+        transaction_version,
+    };
+    let request = |version| WriteTxnMarkersRequest { markers: vec![marker(version)] };
+    let pair: &[u8] = &[2, 0, 0, 0, 0, 0, 0, 1, 44, 0, 2, 1];
+    let rest: &[u8] = &[2, 3, b'a', b'b', 2, 0, 0, 0, 3, 0, 0, 0, 0, 7];
+    check(1, &request(0), &[pair, rest, &[0, 0]]);
+    check(2, &request(2), &[pair, rest, &[2, 0, 0]]);
+
+    let partition = WritableTxnMarkerPartitionResult { partition_index: 3, error_code: 52.into() };
+    let topic = WritableTxnMarkerTopicResult { name: "ab".into(), partitions: vec![partition] };
+    let result = WritableTxnMarkerResult { producer_id: 300, topics: vec![topic] };
+    let response = WriteTxnMarkersResponse { markers: vec![result] };
+    let topic: &[u8] = &[2, 3, b'a', b'b', 2, 0, 0, 0, 3, 0, 52, 0, 0, 0, 0];
+    check(2, &response, &[&pair[..9], topic]);
 }
