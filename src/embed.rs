@@ -9,7 +9,7 @@
 //! # }
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,10 +19,11 @@ use tokio::net::TcpListener;
 
 use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, TopicError};
 use crate::clock::Clock;
-use crate::config::ConfigError;
 use crate::config::broker::BrokerConfig;
 use crate::config::listener::{Endpoint, Endpoints, Exposure, check_exposure, listeners};
+use crate::config::load::Loaded;
 use crate::config::value::{Durability, HttpPort};
+use crate::config::{ConfigError, ConfigTable};
 use crate::http::{self, HttpState, Names};
 use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
@@ -56,6 +57,9 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 #[derive(Clone, Debug)]
 pub struct Builder {
     config: BrokerConfig,
+    /// The settings that it began with, and which of those were set.
+    base: BrokerConfig,
+    given: BTreeSet<&'static str>,
     clock: Clock,
     ids: Ids,
     exposure: Exposure,
@@ -133,6 +137,8 @@ impl Ottla {
     pub fn builder() -> Builder {
         Builder {
             config: BrokerConfig::default(),
+            base: BrokerConfig::default(),
+            given: BTreeSet::new(),
             clock: Clock::system(),
             ids: Ids::random(),
             exposure: Exposure::Loopback,
@@ -238,6 +244,16 @@ impl Builder {
         self
     }
 
+    /// Takes the settings of files, environment and flags in place of those so far, and who may come
+    /// in. Clients that describe the broker see which of them were set.
+    #[must_use]
+    pub fn loaded(mut self, loaded: &Loaded) -> Self {
+        self.config = loaded.broker.clone();
+        self.base = loaded.broker.clone();
+        self.given = loaded.statics.keys().copied().collect();
+        self.exposure(loaded.exposure)
+    }
+
     /// Changes single settings.
     #[must_use]
     pub fn with_config(mut self, change: impl FnOnce(&mut BrokerConfig)) -> Self {
@@ -326,6 +342,7 @@ impl Builder {
         let http = self.serve_http(http_host, state, &tasks).await;
         let options = BrokerOptions {
             config: self.config.clone(),
+            statics: self.statics(),
             clock: self.clock.clone(),
             ids: self.ids.clone(),
             fs,
@@ -358,6 +375,17 @@ impl Builder {
                 Err(error)
             }
         }
+    }
+
+    /// What was set: what was loaded as such, and what has changed since.
+    fn statics(&self) -> BTreeMap<&'static str, Option<String>> {
+        let value = |key: &'static str| {
+            let value = self.config.value_of(key)?;
+            let is_set =
+                self.given.contains(key) || self.base.value_of(key).as_ref() != Some(&value);
+            is_set.then_some((key, value))
+        };
+        BrokerConfig::KEYS.iter().filter_map(|key| value(key.info.name)).collect()
     }
 
     /// Bytes of the page cache that the newest log may hold: as set, at most a sixteenth of the memory.

@@ -38,6 +38,8 @@ pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub struct BrokerOptions {
     /// Its settings.
     pub config: BrokerConfig,
+    /// Which of them were set, with their values as Kafka prints them; `None` is null.
+    pub statics: BTreeMap<&'static str, Option<String>>,
     /// Its time.
     pub clock: Clock,
     /// Its randomness.
@@ -78,9 +80,8 @@ impl Broker {
     /// A partition whose log is damaged is opened offline and named in the log; the catalog and the
     /// groups' journal must be sound.
     pub fn open(options: BrokerOptions) -> Result<Arc<Self>, OpenError> {
-        let BrokerOptions { config, clock, ids, fs, folder, flusher, tasks, other_nodes } = options;
+        let BrokerOptions { config, clock, ids, fs, folder, flusher, tasks, .. } = options;
         let node_id = NodeId(config.node_id);
-        let nodes = [vec![node_id], other_nodes].concat();
         let folder = DataFolder::open(fs, folder, node_id, &ids)?;
         check_catalog_is_there(&folder)?;
         let partition_context = PartitionContext {
@@ -93,7 +94,13 @@ impl Broker {
         };
         let logs = Logs { folder: &folder, context: &partition_context, clock: &clock };
         let journal = logs.open_journal(METADATA_TOPIC, METADATA_ID, node_id)?;
-        let catalog = read_catalog(&folder, &config, nodes, &journal)?;
+        let setup = Setup {
+            cluster_id: folder.cluster_id.clone(),
+            nodes: [vec![node_id], options.other_nodes].concat(),
+            broker: config.clone(),
+            statics: options.statics,
+        };
+        let catalog = read_catalog(&folder, setup, &journal)?;
         let offsets_id = catalog.topic_named(OFFSETS_TOPIC).map_or(TopicId::ZERO, |topic| topic.id);
         let groups_journal = logs.open_journal(OFFSETS_TOPIC, offsets_id, node_id)?;
         let groups = read_groups(&config, &clock, &groups_journal)?;
@@ -350,16 +357,10 @@ impl Logs<'_> {
 
 fn read_catalog(
     folder: &DataFolder,
-    config: &BrokerConfig,
-    nodes: Vec<NodeId>,
+    setup: Setup,
     journal: &Journal,
 ) -> Result<Catalog, OpenError> {
-    let mut catalog = Catalog::new(Setup {
-        cluster_id: folder.cluster_id.clone(),
-        nodes,
-        broker: config.clone(),
-        statics: statics(config),
-    });
+    let mut catalog = Catalog::new(setup);
     let refused = |reason| OpenError::Replay { journal: METADATA_TOPIC.to_owned(), reason };
     let dir = layout::partition_folder(METADATA_TOPIC, PartitionIndex(0));
     let watermarks = journal.partition().watermarks();
@@ -386,18 +387,6 @@ fn read_catalog(
     let end = journal.end();
     catalog.advance_version(u64::try_from(end.0).unwrap_or(0));
     Ok(catalog)
-}
-
-/// Which settings were set, for DescribeConfigs: those that differ from their default.
-fn statics(config: &BrokerConfig) -> BTreeMap<&'static str, Option<String>> {
-    use crate::config::ConfigTable;
-    let default = BrokerConfig::default();
-    let keys = BrokerConfig::KEYS.iter().map(|key| key.info.name);
-    keys.filter_map(|name| {
-        let value = config.value_of(name)?;
-        (default.value_of(name).as_ref() != Some(&value)).then_some((name, value))
-    })
-    .collect()
 }
 
 fn read_groups(

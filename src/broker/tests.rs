@@ -1,6 +1,7 @@
 //! Opening data folders as runs, crashes and people leave them: on a disk in memory, which the test
 //! changes between two runs.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ fn start(fs: &FaultyFs) -> Result<Run, OpenError> {
     let (flusher, thread) = Flusher::start(clock.clone(), 0).unwrap();
     let opened = Broker::open(BrokerOptions {
         config: BrokerConfig { num_partitions: 1, ..BrokerConfig::default() },
+        statics: BTreeMap::new(),
         clock: clock.clone(),
         ids: Ids::random(),
         fs: Arc::new(fs.clone()),

@@ -122,7 +122,11 @@ impl Catalog {
         let config = self.broker_of(node);
         let row = |info: &'static KeyInfo| {
             let value = config.value_of(info.name).flatten();
-            make_row(info, value, self.broker_synonyms(node, &[Synonym::of(info.name)]))
+            let own = [Synonym::of(info.name)];
+            let synonyms = self.broker_synonyms(node, same_setting(info.name).unwrap_or(&own));
+            // As in Kafka, what is stronger than the key itself is not among its synonyms.
+            let synonyms = synonyms.into_iter().skip_while(|synonym| synonym.name != info.name);
+            make_row(info, value, synonyms.collect())
         };
         infos::<BrokerConfig>(keys).map(row).collect()
     }
@@ -179,6 +183,12 @@ impl Catalog {
         ]
         .concat()
     }
+}
+
+/// The broker keys that set one thing in several units, with this one among them, the strongest first.
+fn same_setting(name: &str) -> Option<&'static [Synonym]> {
+    let lists = TopicConfig::KEYS.iter().map(|key| key.info.synonyms);
+    lists.into_iter().find(|list| list.iter().any(|synonym| synonym.name == name))
 }
 
 /// The facts of these keys, or of all, by name.

@@ -83,8 +83,7 @@ impl Serve {
         out: &mut Output,
     ) -> Result<(), Ended> {
         let mut signals = Signals::listen()?;
-        let builder =
-            Ottla::builder().config(loaded.broker.clone()).exposure(loaded.exposure).topics(topics);
+        let builder = Ottla::builder().loaded(loaded).topics(topics);
         let ottla = tokio::select! {
             started = builder.start() => started.map_err(refused)?,
             () = signals.next() => return Err(Ended::failed("stopped before it was ready")),

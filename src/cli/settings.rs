@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::ended::Ended;
-use crate::config::load::{self, ConfigFile, Input, LoadError, Loaded, assignment};
+use crate::config::load::{self, ConfigFile, Input, LoadError, Loaded, Origin, Static, assignment};
 use crate::config::value::HttpPort;
 
 /// Settings from flags.
@@ -90,6 +90,8 @@ impl Settings {
         let is_http_given = loaded.statics.contains_key("ottla.http.port");
         if self.port == Some(0) && !is_http_given {
             loaded.broker.ottla_http_port = HttpPort::On(0);
+            let value = Some("0".to_owned());
+            loaded.statics.insert("ottla.http.port", Static { value, origin: Origin::Flag });
         }
         Ok(loaded)
     }

@@ -69,13 +69,6 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-impl Loaded {
-    /// The values of [`Loaded::statics`] alone, as a catalog wants them.
-    pub fn static_values(&self) -> BTreeMap<&'static str, Option<String>> {
-        self.statics.iter().map(|(name, given)| (*name, given.value.clone())).collect()
-    }
-}
-
 /// One key that was set before the start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Static {
@@ -238,6 +231,9 @@ impl Loading {
             _ => {}
         }
         self.broker.broker_id = self.broker.node_id;
+        if let Some(given) = self.statics.get("node.id").cloned() {
+            self.statics.insert("broker.id", given);
+        }
         Ok(())
     }
 

@@ -77,7 +77,7 @@ fn values_of_a_file_may_be_of_any_toml_type() {
     assert_eq!(value(&loaded, "auto.create.topics.enable").as_deref(), Some("false"));
     assert_eq!(value(&loaded, "ottla.durability").as_deref(), Some("interval:50"));
     assert_eq!(loaded.statics.len(), 5);
-    assert_eq!(loaded.static_values()["ottla.http.port"].as_deref(), Some("0"));
+    assert_eq!(loaded.statics["ottla.http.port"].value.as_deref(), Some("0"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The server apart from a broker that is ready: what is asked while it starts.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ impl Starting {
         let (flusher, _thread) = Flusher::start(Clock::system(), 0).expect("a thread");
         let options = BrokerOptions {
             config: self.config.clone(),
+            statics: BTreeMap::new(),
             clock: Clock::system(),
             ids: Ids::random(),
             fs: Arc::new(MemoryFs::new()),

@@ -1,6 +1,7 @@
 //! DescribeConfigs (API 32), IncrementalAlterConfigs (44) and AlterConfigs (33): what is told of a
 //! config, which changes are refused, and that a change is in force when it is answered.
 
+use ottla::config::load;
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::alter_configs;
 use ottla::protocol::messages::describe_configs::{
@@ -224,6 +225,29 @@ fn a_broker_tells_its_own_configs() {
     let defaults = describe(&mut client, 4, resource(BROKER, "", None));
     assert_eq!(defaults.error_code, ErrorCode::None);
     assert!(defaults.configs.iter().all(|config| config.config_source == 3), "dynamic ones only");
+}
+
+#[test]
+fn a_setting_that_was_given_is_static_though_it_is_the_default() {
+    let flags = [("log.segment.bytes", "1073741824"), ("log.roll.hours", "100"), ("node.id", "7")];
+    let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let loaded = load::load(&load::Input { flags, ..Default::default() }).unwrap();
+    let broker = broker::Broker::start_with(|builder| builder.loaded(&loaded).ephemeral());
+    let mut client = broker.connect();
+    let all = describe(&mut client, 4, resource(BROKER, "7", None));
+    let source = |key: &str| all.configs.iter().find(|row| row.name == key).unwrap().config_source;
+    let (given, default) = (4, 5);
+    for key in ["log.segment.bytes", "log.roll.hours", "node.id", "broker.id", "listeners"] {
+        assert_eq!(source(key), given, "{key}");
+    }
+    for key in ["log.segment.delete.delay.ms", "num.partitions", "ottla.http.host"] {
+        assert_eq!(source(key), default, "{key}");
+    }
+    let topic = kit::topic(&mut client, 1);
+    let segment = config(&mut client, &topic, "segment.bytes");
+    let rows: Vec<_> = segment.synonyms.iter().map(|row| (&*row.name, row.source)).collect();
+    assert_eq!(rows, [("log.segment.bytes", given), ("log.segment.bytes", default)]);
+    assert_eq!(config(&mut client, &topic, "segment.ms").config_source, given);
 }
 
 #[test]

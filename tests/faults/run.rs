@@ -57,6 +57,7 @@ pub(crate) async fn start_with(
     let tasks = Arc::new(Tasks::default());
     let opened = Broker::open(BrokerOptions {
         config,
+        statics: BTreeMap::new(),
         clock: clock.clone(),
         ids: Ids::random(),
         fs: Arc::new(fs.clone()),

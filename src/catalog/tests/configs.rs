@@ -116,6 +116,28 @@ fn a_setting_that_is_there_already_writes_no_record() {
     assert_eq!(cluster.journal.len(), before);
 }
 
+/// As Apache Kafka 4.3.1 lists them for these settings.
+#[test]
+fn a_broker_key_has_what_is_weaker_among_its_synonyms_and_nothing_stronger() {
+    let mut cluster = cluster(1, &[("log.retention.hours", "168"), ("num.partitions", "3")]);
+    let one = ConfigResource::Broker(NodeId(1));
+    cluster.set(&ConfigResource::BrokerDefaults, "log.retention.ms", "5").unwrap();
+    let synonyms = |key: &str| {
+        let rows = cluster.row(&one, key).synonyms.into_iter();
+        rows.map(|row| format!("{:?} {}={}", row.source, row.name, row.value.unwrap())).collect()
+    };
+    let check = |key: &str, expected: &[&str]| {
+        let found: Vec<String> = synonyms(key);
+        assert_eq!(found, expected, "{key}");
+    };
+    let hours = ["StaticBroker log.retention.hours=168", "Default log.retention.hours=168"];
+    check("log.retention.ms", &["DynamicDefaultBroker log.retention.ms=5", hours[0], hours[1]]);
+    check("log.retention.minutes", &[]);
+    check("log.retention.hours", &hours);
+    check("num.partitions", &["StaticBroker num.partitions=3", "Default num.partitions=3"]);
+    check("log.segment.bytes", &["Default log.segment.bytes=1073741824"]);
+}
+
 #[test]
 fn brokers_take_what_is_dynamic_and_topics_inherit_it() {
     let mut cluster = cluster(1, &[("log.retention.hours", "2")]);
