@@ -25,7 +25,7 @@ mod upkeep;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use backup::{BackupError, Summary, backup};
 pub use boot::Boot;
@@ -51,7 +51,7 @@ use crate::types::{NodeId, Timestamp};
 
 /// One broker. All its methods may be called from any thread; none blocks on a socket.
 pub struct Broker {
-    /// Its settings, as started.
+    /// Its settings, as started; see [`Broker::settings`].
     pub config: BrokerConfig,
     /// Its time.
     pub clock: Clock,
@@ -70,6 +70,7 @@ pub struct Broker {
     folder: data_folder::DataFolder,
     catalog: Mutex<Catalog>,
     catalog_journal: Journal,
+    in_force: RwLock<Arc<BrokerConfig>>,
     producer_ids: Mutex<ProducerIdBlock>,
     groups: Arc<Shell<Coordinator>>,
     groups_journal: Journal,
@@ -90,6 +91,12 @@ impl std::fmt::Debug for Broker {
 }
 
 impl Broker {
+    /// The settings that are in force now, with those made at run time. Never waits for a change of
+    /// the catalog.
+    pub fn settings(&self) -> Arc<BrokerConfig> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The coordinator of consumer groups.
     pub fn groups(&self) -> &Shell<Coordinator> {
         &self.groups

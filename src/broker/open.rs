@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 
 use uuid::Uuid;
 
@@ -109,6 +109,7 @@ impl Broker {
             node_id,
             cluster_id: folder.cluster_id.clone(),
             registry: Registry::default(),
+            in_force: RwLock::new(Arc::clone(catalog.broker())),
             catalog: Mutex::new(catalog),
             catalog_journal: journal,
             producer_ids: Mutex::new(ProducerIdBlock { ids: 0..0 }),

@@ -153,7 +153,11 @@ impl Broker {
                     touched.remove(&id);
                     removed.push((name, id));
                 }
-                Change::Brokers => touched.extend(catalog.topics().map(|topic| topic.id)),
+                Change::Brokers => {
+                    touched.extend(catalog.topics().map(|topic| topic.id));
+                    *self.in_force.write().unwrap_or_else(PoisonError::into_inner) =
+                        Arc::clone(catalog.broker());
+                }
                 Change::Group(_) | Change::Other | Change::Nothing => {}
             }
         }

@@ -7,6 +7,7 @@ use super::create::{GivenConfigs, canonical};
 use super::error::CatalogError;
 use super::model::{Catalog, ConfigResource, Overrides};
 use super::records::CatalogRecord;
+use crate::config::accepted;
 use crate::config::broker::BrokerConfig;
 use crate::config::group::GroupConfig;
 use crate::config::topic::TopicConfig;
@@ -137,12 +138,12 @@ impl Catalog {
                 canonical(&config, wanted)
             }
             ConfigResource::Broker(_) => {
-                check_dynamic(names)?;
+                check_dynamic(names.filter(|name| wanted.contains_key(*name)))?;
                 self.check_brokers(&self.broker_defaults, &wanted)?;
                 canonical(&self.broker_with(&Overrides::new(), &wanted), wanted)
             }
             ConfigResource::BrokerDefaults => {
-                check_dynamic(names)?;
+                check_dynamic(names.filter(|name| wanted.contains_key(*name)))?;
                 let own = self.brokers.get(&self.first_node()).cloned().unwrap_or_default();
                 self.check_brokers(&wanted, &own)?;
                 canonical(&self.broker_with(&wanted, &Overrides::new()), wanted)
@@ -220,7 +221,10 @@ fn check_dynamic<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Catalog
             }
             None => {
                 let known = BrokerConfig::KEYS.iter().map(|key| key.info.name);
-                return Err(ConfigError::unknown(name, known).into());
+                accepted::accept(name, "", known)?;
+                return Err(CatalogError::InvalidRequest(format!(
+                    "{name} is a setting of Apache Kafka that has no effect here"
+                )));
             }
         }
     }

@@ -49,7 +49,6 @@ pub const ACCEPTED: &[&str] = &[
     "log.message.downconversion.enable",
     "log.message.format.version",
     "log.message.timestamp.difference.max.ms",
-    "max.connections.per.ip.overrides",
     "metadata.",
     "metric.reporters",
     "metrics.",

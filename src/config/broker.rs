@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::keys::{Change, ConfigError, Importance, KeyInfo};
 use super::listener::{Endpoints, Protocols};
 use super::value::{
-    CleanupPolicy, CompressionType, Durability, HttpPort, ReplicationPolicy, TimestampType, Valid,
+    CleanupPolicy, CompressionType, CountsByIp, Durability, HttpPort, ReplicationPolicy,
+    TimestampType, Valid,
 };
 
 /// A key of high importance, read at start.
@@ -180,17 +181,21 @@ config_keys! {
         /// See `file.delete.delay.ms` of topics.
         "log.segment.delete.delay.ms" => log_segment_delete_delay_ms: i64 = 60_000,
             { valid: Valid::AtLeast(0), importance: HIGH.importance, change: Change::Dynamic };
-        /// The most new connections taken in a second; those from loopback do not count. A change
-        /// counts from the next start on.
+        /// The most new connections taken in a second; those from loopback do not count.
         "max.connection.creation.rate" => max_connection_creation_rate: i32 = 500,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
-        /// The most open connections. A change counts from the next start on.
+        /// The most open connections. A lower number than there are ends none of them.
         "max.connections" => max_connections: i32 = 10_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
-        /// The most open connections from one address; loopback does not count. A change counts from
-        /// the next start on.
+        /// The most open connections from one address; loopback does not count.
         "max.connections.per.ip" => max_connections_per_ip: i32 = 1_000,
             { valid: Valid::AtLeast(0), change: Change::Dynamic, kafka_default: INT_MAX };
+        /// The most open connections from single addresses, where `max.connections.per.ip` is not to
+        /// count, as `ADDRESS:COUNT` with commas between; here an address of loopback counts too.
+        "max.connections.per.ip.overrides" => max_connections_per_ip_overrides: CountsByIp =
+            CountsByIp::default(),
+            { valid: Valid::Form("ADDRESS:COUNT, with commas between; addresses, no host names"),
+              change: Change::Dynamic };
         /// The most fetch sessions that are remembered. Stored and shown: ottla declines sessions
         /// with session id 0.
         "max.incremental.fetch.session.cache.slots" =>

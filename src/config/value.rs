@@ -300,6 +300,39 @@ impl<Value: ConfigValue> ConfigValue for Option<Value> {
     }
 }
 
+/// A number for each of some addresses, as `ADDRESS:COUNT` with commas between; the last colon parts
+/// the two, so that IPv6 addresses need no brackets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountsByIp(Vec<(IpAddr, u32)>);
+
+impl CountsByIp {
+    /// The number for an address; of several the last.
+    pub fn of(&self, ip: IpAddr) -> Option<u32> {
+        self.0.iter().rev().find(|(known, _)| *known == ip).map(|(_, count)| *count)
+    }
+}
+
+impl ConfigValue for CountsByIp {
+    const KIND: ConfigType = ConfigType::String;
+
+    fn parse(text: &str) -> Option<Self> {
+        let pair = |item: &str| {
+            let (ip, count) = item.rsplit_once(':')?;
+            Some((ip.trim().parse::<IpAddr>().ok()?.to_canonical(), count.trim().parse().ok()?))
+        };
+        items(text).map(pair).collect::<Option<_>>().map(Self)
+    }
+
+    fn print(&self) -> Option<String> {
+        let pairs = self.0.iter().map(|(ip, count)| format!("{ip}:{count}"));
+        Some(pairs.collect::<Vec<_>>().join(","))
+    }
+
+    fn satisfies(&self, _: &Valid) -> bool {
+        true
+    }
+}
+
 /// A type with a fixed set of words.
 trait Words: Copy + PartialEq + 'static {
     const WORDS: &'static [(&'static str, Self)];

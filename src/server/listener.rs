@@ -15,6 +15,7 @@ use super::context::{Context, Endpoint};
 use super::metrics::ServerMetrics;
 use super::server::Shared;
 use crate::clock::Clock;
+use crate::config::broker::BrokerConfig;
 use crate::types::NodeId;
 
 /// Wait after an accept that failed (mostly: no file descriptors left), in ms.
@@ -32,19 +33,36 @@ pub(crate) struct Listener {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// The limits on connections, and what they need to know; one for all listeners.
-#[derive(Debug)]
+/// What the limits on connections need to know; one for all listeners.
+#[derive(Debug, Default)]
 pub(crate) struct Admission {
-    limits: AdmissionLimits,
     state: Mutex<AdmissionState>,
 }
 
-/// How many connections there may be.
+/// How many connections there may be, seen from one address.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AdmissionLimits {
-    pub(crate) open_max: usize,
-    pub(crate) per_ip_max: usize,
-    pub(crate) per_second_max: usize,
+struct Limits {
+    open_max: usize,
+    /// `None` for an address that counts for the total only.
+    per_ip_max: Option<usize>,
+    /// See [`Limits::per_ip_max`].
+    per_second_max: Option<usize>,
+}
+
+impl Limits {
+    /// Those that the settings have for connections from `ip`: loopback counts for the total only,
+    /// unless it is named.
+    fn of(config: &BrokerConfig, ip: IpAddr) -> Self {
+        let size = |value: i32| usize::try_from(value).unwrap_or(0);
+        let named = config.max_connections_per_ip_overrides.of(ip);
+        let named = named.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let remote = |value: i32| (!ip.is_loopback()).then(|| size(value));
+        Self {
+            open_max: size(config.max_connections),
+            per_ip_max: named.or_else(|| remote(config.max_connections_per_ip)),
+            per_second_max: remote(config.max_connection_creation_rate),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -77,29 +95,24 @@ impl Trouble {
 }
 
 impl Admission {
-    pub(crate) fn new(limits: AdmissionLimits) -> Self {
-        Self { limits, state: Mutex::default() }
-    }
-
-    /// Takes a place for `ip`, or says which limit is reached. Loopback counts for the total only.
-    fn enter(&self, ip: IpAddr, second: u64) -> Result<(), &'static str> {
+    /// Takes a place for `ip`, or says which limit is reached.
+    fn enter(&self, ip: IpAddr, limits: Limits, second: u64) -> Result<(), &'static str> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.open >= self.limits.open_max {
+        if state.open >= limits.open_max {
             return Err("max.connections");
         }
-        if !ip.is_loopback() {
-            if state.second != second {
-                (state.second, state.created) = (second, 0);
-            }
-            if state.created >= self.limits.per_second_max {
-                return Err("max.connection.creation.rate");
-            }
-            if state.by_ip.get(&ip).is_some_and(|here| *here >= self.limits.per_ip_max) {
-                return Err("max.connections.per.ip");
-            }
-            *state.by_ip.entry(ip).or_default() += 1;
-            state.created += 1;
+        if state.second != second {
+            (state.second, state.created) = (second, 0);
         }
+        if limits.per_second_max.is_some_and(|most| state.created >= most) {
+            return Err("max.connection.creation.rate");
+        }
+        let here = state.by_ip.get(&ip).copied().unwrap_or(0);
+        if limits.per_ip_max.is_some_and(|most| here >= most) {
+            return Err("max.connections.per.ip");
+        }
+        *state.by_ip.entry(ip).or_default() += 1;
+        state.created += usize::from(limits.per_second_max.is_some());
         state.open += 1;
         Ok(())
     }
@@ -134,9 +147,9 @@ impl Place {
     fn take(
         admission: &Arc<Admission>,
         metrics: &Arc<ServerMetrics>,
-        (ip, second): (IpAddr, u64),
+        (ip, limits, second): (IpAddr, Limits, u64),
     ) -> Result<Self, &'static str> {
-        let entered = admission.enter(ip, second);
+        let entered = admission.enter(ip, limits, second);
         let counter = if entered.is_ok() { &metrics.accepted } else { &metrics.refused };
         counter.fetch_add(1, Ordering::Relaxed);
         entered?;
@@ -201,7 +214,8 @@ impl Listener {
         let peer = canonical(peer);
         let shared = &self.shared;
         let second = self.second();
-        let place = match Place::take(&shared.admission, &shared.metrics, (peer.ip(), second)) {
+        let client = (peer.ip(), self.limits(peer.ip()), second);
+        let place = match Place::take(&shared.admission, &shared.metrics, client) {
             Ok(place) => place,
             Err(limit) => {
                 if let Some(count) = shared.admission.trouble(second) {
@@ -219,6 +233,14 @@ impl Listener {
                 Err(error) => tracing::debug!(%peer, %error, "connection not usable"),
             }
         });
+    }
+
+    /// The limits that are in force now: those set before the start, until the broker is ready.
+    fn limits(&self, ip: IpAddr) -> Limits {
+        match self.shared.boot.broker() {
+            Some(broker) => Limits::of(&broker.settings(), ip),
+            None => Limits::of(&self.shared.config, ip),
+        }
     }
 
     /// The second that it is, on the monotonic clock.
@@ -275,20 +297,39 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ConfigTable;
 
-    const LIMITS: AdmissionLimits =
-        AdmissionLimits { open_max: 5, per_ip_max: 2, per_second_max: 3 };
+    fn config() -> BrokerConfig {
+        BrokerConfig {
+            max_connections: 5,
+            max_connections_per_ip: 2,
+            max_connection_creation_rate: 3,
+            ..BrokerConfig::default()
+        }
+    }
 
     fn address(text: &str) -> IpAddr {
         text.parse().expect("an address")
     }
 
+    fn enter(
+        admission: &Admission,
+        config: &BrokerConfig,
+        (ip, second): (&str, u64),
+    ) -> Result<(), &'static str> {
+        let ip = address(ip);
+        admission.enter(ip, Limits::of(config, ip), second)
+    }
+
     /// Lets clients in, one after the other, each by address and second.
     #[track_caller]
-    fn check(clients: &[(&str, u64, Result<(), &'static str>)]) -> Admission {
-        let admission = Admission::new(LIMITS);
+    fn check(
+        config: &BrokerConfig,
+        clients: &[(&str, u64, Result<(), &'static str>)],
+    ) -> Admission {
+        let admission = Admission::default();
         for (ip, second, expected) in clients {
-            assert_eq!(admission.enter(address(ip), *second), *expected, "{ip} at {second} s");
+            assert_eq!(enter(&admission, config, (ip, *second)), *expected, "{ip} at {second} s");
         }
         admission
     }
@@ -296,28 +337,63 @@ mod tests {
     #[test]
     fn one_address_has_so_many_connections_and_others_theirs() {
         let full = Err("max.connections.per.ip");
-        let admission = check(&[
-            ("10.0.0.1", 0, Ok(())),
-            ("10.0.0.1", 1, Ok(())),
-            ("10.0.0.1", 2, full),
-            ("10.0.0.2", 2, Ok(())),
-            ("10.0.0.1", 3, full),
-        ]);
+        let admission = check(
+            &config(),
+            &[
+                ("10.0.0.1", 0, Ok(())),
+                ("10.0.0.1", 1, Ok(())),
+                ("10.0.0.1", 2, full),
+                ("10.0.0.2", 2, Ok(())),
+                ("10.0.0.1", 3, full),
+            ],
+        );
         admission.leave(address("10.0.0.1"));
-        assert_eq!(admission.enter(address("10.0.0.1"), 4), Ok(()));
+        assert_eq!(enter(&admission, &config(), ("10.0.0.1", 4)), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_is_named_has_a_limit_of_its_own() {
+        let mut config = config();
+        config.set("max.connections.per.ip.overrides", "10.0.0.1:1, ::1:1").unwrap();
+        let full = Err("max.connections.per.ip");
+        check(
+            &config,
+            &[
+                ("10.0.0.1", 0, Ok(())),
+                ("10.0.0.1", 0, full),
+                ("10.0.0.2", 0, Ok(())),
+                ("::1", 0, Ok(())),
+                ("::1", 0, full),
+                ("127.0.0.1", 0, Ok(())),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_changed_limit_counts_at_once_and_ends_no_connection() {
+        let mut config = config();
+        let admission = check(&config, &[("10.0.0.1", 0, Ok(())), ("10.0.0.1", 0, Ok(()))]);
+        config.max_connections_per_ip = 1;
+        let refused = enter(&admission, &config, ("10.0.0.1", 1));
+        assert_eq!(refused, Err("max.connections.per.ip"));
+        config.max_connections_per_ip = 3;
+        assert_eq!(enter(&admission, &config, ("10.0.0.1", 1)), Ok(()));
     }
 
     #[test]
     fn a_second_has_so_many_new_connections() {
         let fast = Err("max.connection.creation.rate");
-        check(&[
-            ("10.0.0.1", 7, Ok(())),
-            ("10.0.0.2", 7, Ok(())),
-            ("10.0.0.3", 7, Ok(())),
-            ("10.0.0.4", 7, fast),
-            ("127.0.0.1", 7, Ok(())),
-            ("10.0.0.4", 8, Ok(())),
-        ]);
+        check(
+            &config(),
+            &[
+                ("10.0.0.1", 7, Ok(())),
+                ("10.0.0.2", 7, Ok(())),
+                ("10.0.0.3", 7, Ok(())),
+                ("10.0.0.4", 7, fast),
+                ("127.0.0.1", 7, Ok(())),
+                ("10.0.0.4", 8, Ok(())),
+            ],
+        );
     }
 
     #[test]
@@ -325,7 +401,7 @@ mod tests {
         let mut clients = vec![("127.0.0.1", 0, Ok(())); 3];
         clients.extend([("::1", 0, Ok(())); 2]);
         clients.push(("127.0.0.1", 0, Err("max.connections")));
-        check(&clients);
+        check(&config(), &clients);
     }
 
     #[test]
@@ -345,9 +421,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_place_of_a_connection_that_panics_is_free_again() {
-        let admission = Arc::new(Admission::new(LIMITS));
+        let admission = Arc::new(Admission::default());
         let metrics = Arc::new(ServerMetrics::default());
-        let place = Place::take(&admission, &metrics, (address("10.0.0.1"), 0));
+        let ip = address("10.0.0.1");
+        let place = Place::take(&admission, &metrics, (ip, Limits::of(&config(), ip), 0));
         let mut connections = JoinSet::new();
         connections.spawn(async move {
             let _place = place;

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::budget::Budget;
 use super::context::{Endpoint, Limits};
 use super::faults::Faults;
-use super::listener::{Admission, AdmissionLimits, Listener};
+use super::listener::{Admission, Listener};
 use super::metrics::ServerMetrics;
 use crate::broker::Boot;
 use crate::clock::Clock;
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<ServerMetrics>,
     pub(crate) limits: Limits,
     pub(crate) budget: Arc<Budget>,
+    /// The settings as started; those in force are the broker's, once it is ready.
+    pub(crate) config: Arc<BrokerConfig>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) nodes: Vec<NodeId>,
@@ -169,11 +171,8 @@ fn shared(
             idle_ms: u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX),
         },
         budget: Arc::new(Budget::new(budget_bytes(config.queued_max_request_bytes))),
-        admission: Arc::new(Admission::new(AdmissionLimits {
-            open_max: size(config.max_connections),
-            per_ip_max: size(config.max_connections_per_ip),
-            per_second_max: size(config.max_connection_creation_rate),
-        })),
+        config: Arc::new(config.clone()),
+        admission: Arc::default(),
         faults: Arc::new(faults),
         nodes,
         advertised,

@@ -12,6 +12,10 @@ use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
 use ottla::protocol::messages::describe_cluster::DescribeClusterRequest;
 use ottla::protocol::messages::fetch::FetchRequest;
 use ottla::protocol::messages::find_coordinator::FindCoordinatorRequest;
+use ottla::protocol::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterConfigsResourceResponse, AlterableConfig,
+    IncrementalAlterConfigsRequest,
+};
 use ottla::protocol::messages::join_group::JoinGroupRequest;
 use ottla::protocol::messages::metadata::MetadataRequest;
 
@@ -51,6 +55,74 @@ fn connections_over_the_limit_are_ended_at_once() {
         late.is_answered()
     });
     assert!(clients.iter_mut().all(is_alive), "the others never noticed");
+}
+
+/// Sets a config of all brokers while they run.
+fn set(client: &mut Client, key: &str, value: &str) -> AlterConfigsResourceResponse {
+    let config = AlterableConfig {
+        name: key.to_owned(),
+        config_operation: 0,
+        value: Some(value.to_owned()),
+    };
+    let broker = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: String::new(),
+        configs: vec![config],
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![broker], validate_only: false };
+    client.call(1, &request).responses[0].clone()
+}
+
+#[test]
+fn limits_of_connections_that_change_count_for_the_next_connection() {
+    let broker = Broker::start_set(&[]);
+    let mut first = broker.connect();
+    for (key, low, high) in [
+        ("max.connections", "1", "10"),
+        ("max.connections.per.ip.overrides", "127.0.0.1:1", ""),
+        ("max.connections.per.ip.overrides", "127.0.0.1:0,127.0.0.1:1", "127.0.0.2:0"),
+    ] {
+        let code = set(&mut first, key, low).error_code;
+        assert_eq!(code, ErrorCode::None, "{key}={low}");
+        broker.connect().expect_closed();
+        assert!(is_alive(&mut first), "who is in stays");
+        let code = set(&mut first, key, high).error_code;
+        assert_eq!(code, ErrorCode::None, "{key}={high}");
+        kit::until("the refused one is gone", || broker.connection_count() == 1);
+        assert!(is_alive(&mut broker.connect()), "{key}={high}");
+        kit::until("it is gone", || broker.connection_count() == 1);
+    }
+}
+
+#[test]
+fn limits_of_connections_that_were_changed_count_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || Broker::start_with(|_| ottla::Ottla::builder().data_dir(folder.path()));
+    let broker = start();
+    assert_eq!(set(&mut broker.connect(), "max.connections", "1").error_code, ErrorCode::None);
+    broker.stop();
+    let broker = start();
+    let mut first = broker.connect();
+    assert!(is_alive(&mut first));
+    broker.connect().expect_closed();
+}
+
+#[test]
+fn broker_configs_that_a_running_broker_cannot_take_are_refused() {
+    let broker = Broker::start_set(&[]);
+    let mut client = broker.connect();
+    for (key, value, expected) in [
+        ("num.partitions", "4", ErrorCode::InvalidRequest), // Read-only, as in Kafka.
+        ("num.io.threads", "4", ErrorCode::InvalidRequest), // Nothing would come of it.
+        ("max.connections", "-1", ErrorCode::InvalidRequest),
+        ("max.connections.per.ip.overrides", "localhost", ErrorCode::InvalidRequest),
+        ("max.connections.per.ip.overrides", "localhost:5", ErrorCode::InvalidRequest),
+        ("max.conections", "4", ErrorCode::InvalidConfig),
+    ] {
+        let row = set(&mut client, key, value);
+        assert_eq!(row.error_code, expected, "{key}={value}");
+        assert!(row.error_message.is_some_and(|text| text.contains(key)), "{key}={value}");
+    }
 }
 
 #[test]

@@ -164,12 +164,15 @@ fn brokers_take_what_is_dynamic_and_topics_inherit_it() {
     let shown = cluster.catalog.describe_configs(&all, None).unwrap();
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].source, ConfigSource::DynamicDefaultBroker);
-    assert_eq!(cluster.catalog.describe_configs(&one, None).unwrap().len(), 82);
+    assert_eq!(cluster.catalog.describe_configs(&one, None).unwrap().len(), 83);
     assert!(is_request(cluster.set(&one, "num.partitions", "4")));
     assert!(is_request(cluster.set(&all, "log.retention.hours", "4")));
     assert!(is_request(cluster.set(&one, "message.max.bytes", "-5")));
     assert!(is_request(cluster.set(&one, "log.retention.ms", "0")));
     assert!(is_config(cluster.set(&one, "foo.bar", "5")));
+    for absent in ["foo.bar", "num.partitions"] {
+        cluster.alter(&one, &[change(absent, Delete, "null")]).unwrap(); // As Kafka does.
+    }
     let other = ConfigResource::Broker(NodeId(2));
     assert!(is_request(cluster.set(&other, "message.max.bytes", "5")));
     assert!(is_request(cluster.catalog.describe_configs(&other, None)));
