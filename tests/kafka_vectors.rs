@@ -28,7 +28,7 @@ fn folders() -> Vec<PathBuf> {
     let entries = fs::read_dir(vectors()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
     folders.sort();
-    assert_eq!(folders.len(), 7);
+    assert_eq!(folders.len(), 8);
     folders
 }
 
@@ -204,6 +204,9 @@ fn check_log(original: &Path, copy: PathBuf, epochs: &str) {
     assert_eq!((log.start_offset(), log.end_offset()), (Offset(0), end));
     let lines =
         log.epochs().entries().iter().map(|(e, o)| format!("{e} {o}\n")).collect::<String>();
+    // Compaction may have taken the first batch of an epoch.
+    let first = stored.first().unwrap().header().base_offset;
+    let epochs = epochs.replace("\n0 0\n", &format!("\n0 {first}\n"));
     assert!(epochs.ends_with(&lines) && !lines.is_empty(), "{epochs} {lines}");
     let reader = log.reader();
     let read: Vec<Bytes> =

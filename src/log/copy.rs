@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use super::error::Damage;
 use super::fs::{File, Fs, OpenMode};
-use super::inspect::{Found, may_have_gaps, segment_files, walk_file};
-use super::layout::{COMPACTED, START_OFFSET, parse_swap_file};
+use super::inspect::{Found, SegmentFile, may_have_gaps, segment_files, walk_file};
+use super::layout::{COMPACTED, START_OFFSET, kafka_time_index_file, parse_swap_file};
 use super::start_offset;
 use crate::types::Offset;
 
@@ -74,24 +74,38 @@ fn copy_into(
     // A mark that is too old costs the cleaner some work; none would make gaps look like damage.
     let has_mark = copy_small(fs, from, to, COMPACTED)?;
     let gaps = may_have_gaps(fs, from);
-    let is_swapped = |name: &str| parse_swap_file(name).is_some();
-    if fs.list(from)?.iter().any(|entry| is_swapped(&entry.name)) {
+    if has_swap(fs, from)? {
         return Err(CopyError::Changed);
     }
     let segments = segment_files(fs, from)?;
     let mut copied = Copied::default();
     copied.start = segments.first().map_or(Offset(0), |first| first.base);
     copied.end = copied.start;
+    let mut is_gap_kafkas = false;
     for (number, segment) in segments.iter().enumerate() {
-        if segment.base != copied.end {
+        if segment.base < copied.end || (segment.base > copied.end && !is_gap_kafkas) {
             return Err(CopyError::Changed);
         }
+        is_gap_kafkas = segment.is_kafkas;
+        copied.end = segment.base;
+        if segment.is_kafkas {
+            // Its name alone says what has to be known.
+            fs.open(&to.join(kafka_time_index_file(segment.base)), OpenMode::CreateNew)?;
+        }
+        let gaps = gaps || segment.is_kafkas;
         let name = segment.path.file_name().unwrap_or_default();
         let mut target = Target::create(fs, &to.join(name))?;
         let is_last = number + 1 == segments.len();
         let ended = copy_segment(fs, &segment.path, &mut target, (gaps, is_last), progress);
         copied.end = ended?.unwrap_or(copied.end);
         copied.bytes += target.finish()?;
+    }
+    // A segment that was being swapped may have had no name when they were listed.
+    let is_new = |segment: &SegmentFile| {
+        segment.base < copied.end && !segments.iter().any(|known| known.base == segment.base)
+    };
+    if has_swap(fs, from)? || segment_files(fs, from)?.iter().any(is_new) {
+        return Err(CopyError::Changed);
     }
     // The start offset is put down before segments go: read last, it fits those that were copied.
     copy_small(fs, from, to, START_OFFSET)?;
@@ -109,6 +123,11 @@ fn copy_into(
     }
     fs.sync_dir(to)?;
     Ok(copied)
+}
+
+/// Whether compaction is putting a segment in the place of others.
+fn has_swap(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
+    Ok(fs.list(dir)?.iter().any(|entry| parse_swap_file(&entry.name).is_some()))
 }
 
 /// A file that was there a moment ago.

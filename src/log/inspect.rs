@@ -6,6 +6,7 @@
 //! whoever reads. An index is derived: one that is doubtful is a note, one that is whole and wrong is
 //! a fault.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,9 @@ use super::config::Checkpoint;
 use super::error::Damage;
 use super::fs::{File, Fs, OpenMode};
 use super::index::Index;
-use super::layout::{COMPACTED, index_file, parse_segment_file, parse_swap_file};
+use super::layout::{
+    COMPACTED, index_file, parse_kafka_time_index_file, parse_segment_file, parse_swap_file,
+};
 use super::search::{Search, find_batch};
 use super::start_offset;
 use crate::records::header::HEADER_LEN;
@@ -37,6 +40,8 @@ pub struct SegmentFile {
     pub path: PathBuf,
     /// Its length in bytes.
     pub size_bytes: u64,
+    /// Kafka wrote it: its compaction leaves gaps within segments and behind them.
+    pub is_kafkas: bool,
 }
 
 /// A stretch of a segment that is no run of whole batches in order.
@@ -112,17 +117,22 @@ impl Inspection {
 /// # Errors
 /// What the system says.
 pub fn segment_files(fs: &dyn Fs, dir: &Path) -> io::Result<Vec<SegmentFile>> {
+    let entries = fs.list(dir)?;
+    let kafkas: HashSet<Offset> =
+        entries.iter().filter_map(|entry| parse_kafka_time_index_file(&entry.name)).collect();
     let mut segments = Vec::new();
-    for entry in fs.list(dir)?.into_iter().filter(|entry| !entry.is_dir) {
+    for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
         let Some(base) = parse_segment_file(&entry.name) else { continue };
         let path = dir.join(&entry.name);
-        segments.push(SegmentFile { base, size_bytes: fs.file_len(&path)?, path });
+        let size_bytes = fs.file_len(&path)?;
+        segments.push(SegmentFile { base, size_bytes, path, is_kafkas: kafkas.contains(&base) });
     }
     segments.sort_by_key(|segment| segment.base);
     Ok(segments)
 }
 
-/// Whether offsets may be missing in a folder's log without anything being wrong.
+/// Whether offsets may be missing within the segments of a folder's log without anything being
+/// wrong. Those that Kafka wrote say so themselves.
 pub fn may_have_gaps(fs: &dyn Fs, dir: &Path) -> bool {
     fs.exists(&dir.join(COMPACTED))
 }
@@ -141,7 +151,12 @@ pub fn inspect(
     let mut found = Inspection { segments: segment_files(fs, dir)?, ..Inspection::default() };
     found.finish_swaps(fs, dir)?;
     let mut expected = found.segments.first().map_or(checkpoint.log_start, |first| first.base);
+    let mut is_gap_kafkas = false;
     for segment in found.segments.clone() {
+        if is_gap_kafkas && found.holes.last().is_none_or(|hole| hole.next.is_some()) {
+            expected = expected.max(segment.base);
+        }
+        is_gap_kafkas = segment.is_kafkas;
         let index = match found.join(&segment, &mut expected) {
             Joined::Follows => found.walk(fs, &segment, &mut expected, gaps, each),
             Joined::Overlaps => continue,
@@ -205,9 +220,11 @@ impl Inspection {
             })?;
             if is_whole && end > base {
                 let stays = |segment: &SegmentFile| segment.base < base || end <= segment.base;
+                let is_kafkas = !may_have_gaps(fs, dir)
+                    || self.segments.iter().any(|segment| !stays(segment) && segment.is_kafkas);
                 self.segments.retain(stays);
                 let size_bytes = fs.file_len(&path)?;
-                self.segments.push(SegmentFile { base, path, size_bytes });
+                self.segments.push(SegmentFile { base, path, size_bytes, is_kafkas });
             }
         }
         self.segments.sort_by_key(|segment| segment.base);
@@ -215,7 +232,7 @@ impl Inspection {
     }
 
     /// Whether a segment goes on where the one before ended; `expected` is where it begins then.
-    /// Compaction leaves gaps within segments, never between them.
+    /// Our compaction leaves gaps within segments, never between them.
     fn join(&mut self, segment: &SegmentFile, expected: &mut Offset) -> Joined {
         let at = |reason: String| Damage {
             file: segment.path.clone(),
@@ -256,7 +273,7 @@ impl Inspection {
         let file = fs.open(&segment.path, OpenMode::Read)?;
         let mut walk = Walk::new(&*file, &segment.path)?;
         let mut index = Index::new(segment.base, Timestamp(0));
-        while let Some(step) = walk.next(expected, gaps)? {
+        while let Some(step) = walk.next(expected, gaps || segment.is_kafkas)? {
             match step {
                 Step::Batch { position, batch } => {
                     index.push(batch.header(), 0);

@@ -10,6 +10,7 @@
 //! | `….log.cleaned` | what compaction leaves of some segments, while it is written |
 //! | `….log.swap` | the same, whole, while it takes their place |
 //! | `….ottla-index` | ours: the segment's sparse index; may be removed at any time |
+//! | `….timeindex` | Kafka's, never read: says that Kafka wrote the segment, whose compaction leaves gaps anywhere |
 //! | `leader-epoch-checkpoint` | where each leader epoch begins |
 //! | `ottla-start-offset` | ours: the log start offset |
 //! | `ottla-producers` | ours: what producers wrote last; may be removed while the broker is stopped |
@@ -39,6 +40,9 @@ pub const SWAP_SUFFIX: &str = ".swap";
 
 const LOG_SUFFIX: &str = ".log";
 const INDEX_SUFFIX: &str = ".ottla-index";
+const KAFKA_TIME_INDEX_SUFFIX: &str = ".timeindex";
+/// What Kafka keeps beside each segment.
+const KAFKA_INDEX_SUFFIXES: [&str; 3] = [".index", KAFKA_TIME_INDEX_SUFFIX, ".txnindex"];
 const DELETE_FOLDER_SUFFIX: &str = "-delete";
 const NAME_LEN_MAX: usize = 255;
 const OFFSET_DIGITS: usize = 20;
@@ -71,6 +75,21 @@ pub fn parse_swap_file(name: &str) -> Option<Offset> {
 /// The base offset in an index's file name; `None` for any other name.
 pub fn parse_index_file(name: &str) -> Option<Offset> {
     parse_offset(name.strip_suffix(INDEX_SUFFIX)?)
+}
+
+/// File name of the index of times that Kafka keeps beside each of its segments.
+pub fn kafka_time_index_file(base: Offset) -> String {
+    format!("{:020}{KAFKA_TIME_INDEX_SUFFIX}", base.0)
+}
+
+/// The base offset in the name of [`kafka_time_index_file`]; `None` for any other name.
+pub fn parse_kafka_time_index_file(name: &str) -> Option<Offset> {
+    parse_offset(name.strip_suffix(KAFKA_TIME_INDEX_SUFFIX)?)
+}
+
+/// The base offset in the name of any index that Kafka keeps; `None` for any other name.
+pub fn parse_kafka_index_file(name: &str) -> Option<Offset> {
+    KAFKA_INDEX_SUFFIXES.iter().find_map(|suffix| parse_offset(name.strip_suffix(suffix)?))
 }
 
 fn parse_offset(digits: &str) -> Option<Offset> {
@@ -151,6 +170,10 @@ mod tests {
             assert_eq!(parse_segment_file(&segment_file(Offset(offset))), Some(Offset(offset)));
             assert_eq!(parse_index_file(&index_file(Offset(offset))), Some(Offset(offset)));
             assert_eq!(parse_swap_file(&swap_file(Offset(offset))), Some(Offset(offset)));
+            let kafkas = kafka_time_index_file(Offset(offset));
+            assert_eq!(parse_kafka_time_index_file(&kafkas), Some(Offset(offset)));
+            assert_eq!(parse_kafka_index_file(&kafkas), Some(Offset(offset)));
+            assert_eq!(parse_kafka_index_file(&index_file(Offset(offset))), None);
         }
         for name in ["a-b.c_d", "x"] {
             let folder = partition_folder(name, PartitionIndex(7));

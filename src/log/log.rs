@@ -378,6 +378,9 @@ impl Log {
     fn open_tail(&mut self) -> Result<(), LogError> {
         let segments = self.shared.segments.load_full();
         let Some(last) = segments.last() else { return Ok(()) };
+        if last.is_kafkas && last.size_bytes() > 0 {
+            return Ok(()); // What is appended here is to be told from what Kafka's compaction left.
+        }
         let (size_bytes, first_timestamp, created) =
             last.index(|index| (index.size_bytes, index.first_timestamp, index.last_append))?;
         // It is about to be outdated; a start after a crash must not find it.

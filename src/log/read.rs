@@ -104,26 +104,41 @@ impl LogReader {
         max_bytes: u64,
         at_least_one: bool,
     ) -> Result<Option<LogRange>, ReadError> {
+        let found = self.find(from, up_to, max_bytes, at_least_one)?;
+        Ok(found.map(|(range, _)| range))
+    }
+
+    /// The same, with the segment that it is in.
+    fn find(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: u64,
+        at_least_one: bool,
+    ) -> Result<Option<(LogRange, Arc<Segment>)>, ReadError> {
         let end = self.end_offset();
         let start = self.start_offset();
         if from < start || end < from {
             return Err(ReadError::OutOfRange { asked: from, start, end });
         }
         let wanted = Wanted { from, up_to: up_to.min(end), max_bytes, at_least_one };
-        for segment in self.segments_from(from).iter() {
+        let segments = self.segments_from(from);
+        // Our compaction leaves gaps within segments only, Kafka's also between them.
+        let mut is_gap_kafkas = !segments.is_empty();
+        for segment in segments {
             if segment.base >= wanted.up_to {
                 break;
             }
-            match find(segment, wanted) {
-                // Compaction leaves gaps within segments, never between them.
-                Ok(Some(range))
-                    if range.base_offset > from
-                        && (!self.shared.has_gaps() || segment.base > from) =>
-                {
-                    return Err(self.missing(from).into());
+            match find(&segment, wanted) {
+                Ok(Some(range)) => {
+                    let in_front = segment.base <= from || is_gap_kafkas;
+                    let within = range.base_offset <= segment.base || segment.has_gaps();
+                    if range.base_offset > from && !(in_front && within) {
+                        return Err(self.missing(from).into());
+                    }
+                    return Ok(Some((range, segment)).filter(|(range, _)| range.len > 0));
                 }
-                Ok(Some(range)) => return Ok(Some(range).filter(|range| range.len > 0)),
-                Ok(None) => {} // A gap reaches to the next segment.
+                Ok(None) => is_gap_kafkas &= segment.is_kafkas,
                 Err(SegmentError::Io { source, .. })
                     if source.kind() == io::ErrorKind::NotFound =>
                 {
@@ -137,7 +152,7 @@ impl LogReader {
                 Err(error) => return Err(error.into()),
             }
         }
-        if from < wanted.up_to && !self.shared.has_gaps() {
+        if from < wanted.up_to && !self.shared.has_gaps() && !is_gap_kafkas {
             return Err(self.missing(from).into());
         }
         Ok(None)
@@ -151,6 +166,7 @@ impl LogReader {
             next: from,
             up_to: self.end_offset(),
             chunk,
+            may_miss: false,
             failed: false,
         }
     }
@@ -274,6 +290,8 @@ pub struct BatchIter {
     next: Offset,
     up_to: Offset,
     chunk: Bytes,
+    /// Whether offsets may be missing in front of the next batch.
+    may_miss: bool,
     failed: bool,
 }
 
@@ -303,7 +321,7 @@ impl BatchIter {
             .ok_or_else(|| damage("batch is cut".to_owned()))?;
         let batch = ValidBatch::parse_stored(self.chunk.slice(..size))
             .map_err(|error| damage(error.to_string()))?;
-        if header.base_offset > self.next && !self.reader.shared.has_gaps() {
+        if header.base_offset > self.next && !self.may_miss {
             return Err(self.reader.missing(self.next).into());
         }
         self.chunk.advance(size);
@@ -312,9 +330,11 @@ impl BatchIter {
     }
 
     fn fill(&mut self) -> Result<bool, ReadError> {
-        let Some(range) = self.reader.read(self.next, self.up_to, CHUNK_LEN, true)? else {
-            return Ok(false);
-        };
+        let found = self.reader.find(self.next, self.up_to, CHUNK_LEN, true)?;
+        let Some((range, segment)) = found else { return Ok(false) };
+        // What is missing in front of the first one has been found to be in order.
+        self.next = self.next.max(range.base_offset);
+        self.may_miss = segment.has_gaps();
         self.chunk = range
             .read()
             .map_err(|source| ReadError::Io { path: self.reader.path_of(self.next), source })?;

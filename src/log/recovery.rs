@@ -9,6 +9,7 @@
 //!    what a crash left of an unfinished write: they are cut off and counted. Anything else that
 //!    does not fit is damage: an error, and not a byte is changed.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compact::swap;
@@ -18,7 +19,8 @@ use super::error::{Damage, LogError, SegmentError};
 use super::fs::TMP_SUFFIX;
 use super::index::Index;
 use super::layout::{
-    CLEANED_SUFFIX, DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_segment_file,
+    CLEANED_SUFFIX, DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_kafka_index_file,
+    parse_kafka_time_index_file, parse_segment_file,
 };
 use super::scan::ScanError;
 use super::search::{Search, find_batch};
@@ -84,12 +86,16 @@ pub(crate) fn load(
 
 fn list_segments(factory: &SegmentFactory, now: Timestamp) -> Result<Vec<Arc<Segment>>, LogError> {
     let entries = factory.fs.list(&factory.dir).map_err(LogError::io("list", &factory.dir))?;
+    let kafkas: HashSet<Offset> =
+        entries.iter().filter_map(|entry| parse_kafka_time_index_file(&entry.name)).collect();
     let mut segments = Vec::new();
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
         let path = factory.dir.join(&entry.name);
         if let Some(base) = parse_segment_file(&entry.name) {
             let size_bytes = factory.fs.file_len(&path).map_err(LogError::io("stat", &path))?;
-            segments.push(Arc::new(factory.existing(base, size_bytes, now)));
+            let segment = factory.existing(base, size_bytes, now);
+            let is_kafkas = kafkas.contains(&base);
+            segments.push(Arc::new(if is_kafkas { segment.of_kafka() } else { segment }));
         } else if [DELETED_SUFFIX, TMP_SUFFIX, CLEANED_SUFFIX]
             .iter()
             .any(|end| entry.name.ends_with(end))
@@ -99,7 +105,9 @@ fn list_segments(factory: &SegmentFactory, now: Timestamp) -> Result<Vec<Arc<Seg
     }
     segments.sort_by_key(|segment| segment.base);
     for entry in &entries {
+        // As Kafka does at a start.
         let orphan = parse_index_file(&entry.name)
+            .or_else(|| parse_kafka_index_file(&entry.name))
             .is_some_and(|base| segments.binary_search_by_key(&base, |s| s.base).is_err());
         if orphan {
             let path = factory.dir.join(&entry.name);
@@ -182,6 +190,9 @@ impl<'a> Scan<'a> {
         self.walked_from = expected;
         let mut stop = None;
         for (number, segment) in segments.iter().enumerate().skip(first) {
+            let before = number.checked_sub(1).and_then(|before| segments.get(before));
+            let is_gap_kafkas = expected < segment.base && before.is_some_and(|it| it.is_kafkas);
+            expected = if is_gap_kafkas { segment.base } else { expected };
             let stopped = self.walk(segment, &mut expected)?;
             if let Some((position, reason)) = stopped {
                 stop = Some(Stop { segment: number, position, expected, reason });
@@ -205,7 +216,7 @@ impl<'a> Scan<'a> {
         segment: &Segment,
         expected: &mut Offset,
     ) -> Result<Option<(u64, String)>, LogError> {
-        // Compaction leaves gaps within segments, never between them.
+        // Our compaction leaves gaps within segments, never between them.
         if segment.base != *expected {
             return Ok(Some((0, format!("does not begin at {expected}"))));
         }

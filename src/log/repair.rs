@@ -16,7 +16,8 @@ use bytes::Bytes;
 use super::fs::{Fs, OpenMode, TMP_SUFFIX};
 use super::inspect::{Found, Hole, Inspection, SegmentFile, may_have_gaps, walk_file};
 use super::layout::{
-    COMPACTED, PARTITION_METADATA, START_OFFSET, SWAP_SUFFIX, parse_segment_file, segment_file,
+    COMPACTED, PARTITION_METADATA, START_OFFSET, SWAP_SUFFIX, parse_kafka_time_index_file,
+    parse_segment_file, segment_file,
 };
 use super::start_offset;
 use crate::records::BatchHeader;
@@ -387,6 +388,7 @@ fn remove_derived(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
         let is_kept = [PARTITION_METADATA, START_OFFSET, COMPACTED].contains(&entry.name.as_str())
             || entry.name.ends_with(".checkpoint")
             || parse_segment_file(&entry.name).is_some()
+            || parse_kafka_time_index_file(&entry.name).is_some()
             || entry.name.ends_with(SWAP_SUFFIX);
         if !is_kept {
             fs.remove_file(&dir.join(&entry.name))?;
@@ -444,6 +446,7 @@ fn walk(
     each: &mut dyn FnMut(Found<'_>),
 ) -> Result<(), PlanError> {
     let mut expected = segment.base;
+    let gaps = gaps || segment.is_kafkas;
     let walked = walk_file(fs, &segment.path, &mut expected, gaps, &mut |found| {
         each(found);
         ControlFlow::Continue(())

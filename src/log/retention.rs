@@ -92,7 +92,9 @@ impl Log {
         let mut left: u64 = segments.iter().map(|segment| segment.size_bytes()).sum();
         for (count, segment) in segments.iter().enumerate() {
             let next = segments.get(count + 1).map_or(self.end_offset(), |next| next.base);
-            let stays = next > high_watermark || segment.size_bytes() == 0;
+            // Kafka's compaction leaves empty segments behind that are not active.
+            let is_new = segment.size_bytes() == 0 && count + 1 == segments.len();
+            let stays = next > high_watermark || is_new;
             left = left.saturating_sub(segment.size_bytes());
             if stays || !self.is_expired(segment, next, left, now)? {
                 return Ok(count);

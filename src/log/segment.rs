@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::error::{Damage, SegmentError};
 use super::fs::{File, Fs, OpenMode};
 use super::index::Index;
-use super::layout::{index_file, segment_file};
+use super::layout::{index_file, kafka_time_index_file, segment_file};
 use super::scan::{HeaderScan, ScanError};
 use super::verified::Verified;
 use crate::records::{BatchHeader, ValidBatch};
@@ -33,6 +33,9 @@ pub(crate) struct Segment {
     index: RwLock<Option<Index>>,
     index_interval_bytes: u32,
     gaps: Arc<AtomicBool>,
+    /// Kafka wrote it: where its compaction takes the last batches of a segment, nothing stays in
+    /// their place, so that offsets may be missing within it and behind it.
+    pub(crate) is_kafkas: bool,
     /// When this process first saw it.
     seen: Timestamp,
     /// How far the page-cache window knows it.
@@ -80,6 +83,7 @@ impl SegmentFactory {
             index: RwLock::new(None),
             index_interval_bytes: self.index_interval_bytes,
             gaps: Arc::clone(&self.gaps),
+            is_kafkas: false,
             seen: now,
             handed: Mutex::new(Handed { position: size_bytes, offset: base }),
             verified: Mutex::new(Verified::nothing_of(size_bytes)),
@@ -104,6 +108,19 @@ impl SegmentFactory {
         Segment { file: OnceLock::from(file), ..segment }
     }
 
+    /// Says of a folder's segment that Kafka wrote it, in memory and in the folder.
+    ///
+    /// An empty index of Kafka's does no harm to it: it makes one anew where it finds none of the
+    /// others.
+    pub(crate) fn mark_as_kafkas(&self, base: Offset) -> io::Result<()> {
+        let path = self.dir.join(kafka_time_index_file(base));
+        if self.fs.exists(&path) {
+            Ok(())
+        } else {
+            self.fs.open(&path, OpenMode::CreateNew).map(drop)
+        }
+    }
+
     /// Makes the file of a new segment; its name is not durable yet.
     pub(crate) fn create(&self, base: Offset, now: Timestamp) -> io::Result<Segment> {
         let segment = self.existing(base, 0, now);
@@ -119,6 +136,16 @@ impl SegmentFactory {
 }
 
 impl Segment {
+    /// The same, written by Kafka.
+    pub(crate) fn of_kafka(self) -> Self {
+        Self { is_kafkas: true, ..self }
+    }
+
+    /// Whether offsets may be missing between its batches.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.is_kafkas || self.gaps.load(Ordering::Acquire)
+    }
+
     /// The open file.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>, SegmentError> {
         if let Some(file) = self.file.get() {
@@ -277,8 +304,7 @@ impl Segment {
         expected: Offset,
     ) -> Result<(), String> {
         let base = header.base_offset;
-        let has_gaps = self.gaps.load(Ordering::Acquire);
-        if base < expected || (base > expected && !has_gaps) {
+        if base < expected || (base > expected && !self.has_gaps()) {
             return Err(format!("batch at offset {base} does not follow"));
         }
         if header.last_offset_delta < 0 || header.record_count < 0 {

@@ -74,6 +74,27 @@ fn flip(path: &Path, position: u64) {
 }
 
 #[test]
+fn a_folder_that_kafka_compacted_is_taken() {
+    let folder = Folder::with_lines(&[]);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/gaps-0");
+    for entry in std::fs::read_dir(&from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "partition.metadata" {
+            std::fs::copy(from.join(&name), folder.path().join("t-0").join(&name)).unwrap();
+        }
+    }
+    std::fs::remove_file(folder.path().join("ottla-checkpoint")).unwrap();
+    let left = ["at 1", "at 6", "at 8", "at 9", "at 10", "at 12", "at 13", "at 14", "last"];
+    assert_eq!(folder.lines(), left);
+    let table = folder.log(&["check"]).ok();
+    let row = table.lines().find(|line| line.starts_with("t-0 ")).unwrap();
+    assert!(row.ends_with("ok") && row.contains(" 9 "), "{table}");
+    let copy = folder.dir.path().join("copy").display().to_string();
+    run("", &["backup", "--data-dir", &folder.path().display().to_string(), &copy]).ok();
+    run("", &["log", "--data-dir", &copy, "check"]).ok();
+}
+
+#[test]
 fn a_sound_folder_is_told_so() {
     let folder = Folder::with_lines(&["a", "b", "c"]);
     let table = folder.log(&["check"]).ok();

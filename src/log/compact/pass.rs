@@ -91,6 +91,11 @@ impl Compaction {
         while let Some(sources) = self.groups.pop_front() {
             let mut target = Target::create(&self.factory, &sources)?;
             let written = self.rewrite(&sources, &mut target, pace);
+            if written.is_ok() && target.written == 0 {
+                // Empty ones that Kafka left: a swap of nothing could not be finished by a start.
+                target.discard(&self.factory);
+                continue;
+            }
             let differs = written.as_ref().is_ok_and(|changed| *changed || sources.len() > 1);
             if differs {
                 return target.finish(sources, &self.factory, self.plan.now).map(Some);
@@ -126,6 +131,7 @@ impl Compaction {
                 self.end = header.next_offset();
             }
             source.check_next(next)?;
+            self.end = self.end.max(next);
         }
         Ok(())
     }
@@ -376,6 +382,8 @@ impl Target {
             return Err(error.into());
         }
         let segment = factory.cleaned(self.base, self.file, self.index, now);
+        let is_kafkas = sources.iter().any(|source| source.is_kafkas);
+        let segment = if is_kafkas { segment.of_kafka() } else { segment };
         Ok(Cleaned { sources, segment: Arc::new(segment), path: self.path })
     }
 

@@ -232,6 +232,11 @@ fn finish(
             }
         }
     }
+    if !fs.exists(&dir.join(COMPACTED)) {
+        // Only Kafka compacts without that mark.
+        let marked = factory.mark_as_kafkas(range.start);
+        marked.map_err(LogError::io("mark a segment in", dir))?;
+    }
     let swap = dir.join(swap_file(range.start));
     let path = dir.join(segment_file(range.start));
     fs.rename(&swap, &path).map_err(LogError::io("rename", &swap))

@@ -80,6 +80,26 @@ fn a_folder_that_goes_while_it_is_copied_is_a_change() {
 }
 
 #[test]
+fn a_segment_that_had_no_name_when_they_were_listed_is_a_change() {
+    let disk = disk();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    for _ in 0..100 {
+        append(&mut log, 2);
+    }
+    // As compaction does it, which takes the old file's name away before the new one gets it.
+    let (first, aside) = (dir().join(layout::segment_file(Offset(0))), dir().join("aside"));
+    fs.rename(&first, &aside).unwrap();
+    let mut name_again = |_| {
+        if fs.exists(&aside) {
+            fs.rename(&aside, &first).unwrap();
+        }
+    };
+    let copied = copy_log(&*fs, &dir(), Path::new("/data/copy-0"), Offset(2), &mut name_again);
+    assert!(matches!(copied, Err(CopyError::Changed)), "{copied:?}");
+}
+
+#[test]
 fn damage_is_not_copied() {
     let disk = disk();
     let fs: Arc<dyn Fs> = Arc::new(disk.clone());

@@ -1,6 +1,7 @@
 //! Compaction: rule by rule, read by its readers, cut short at every step, and in random lives.
 
 mod crash;
+mod kafka;
 mod model;
 mod readers;
 mod rules;
