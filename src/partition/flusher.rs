@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::Partition;
 use super::cache_window::{CacheWindow, PIECE_BYTES};
+use super::crew::Crew;
 use crate::clock::Clock;
 use crate::log::SyncedRange;
 use crate::types::Monotonic;
 
-/// Partitions synced at the same time when a round has several.
-const PARALLEL_SYNCS: usize = 4;
+/// So many partitions are synced one after another: to wake a helper takes about as long.
+const SYNCED_ALONE: usize = 3;
 
 /// A handle to the sync thread; clones share it.
 #[derive(Clone, Debug)]
@@ -97,6 +98,7 @@ impl Flusher {
 }
 
 fn run(shared: &Shared, mut window: CacheWindow) {
+    let crew = Crew::new(sync);
     loop {
         let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
         while queue.dirty.is_empty() {
@@ -107,7 +109,7 @@ fn run(shared: &Shared, mut window: CacheWindow) {
         }
         let dirty = std::mem::take(&mut queue.dirty);
         drop(queue);
-        for (partition, ranges) in dirty.iter().zip(round(shared, &dirty)) {
+        for (partition, ranges) in dirty.iter().zip(round(shared, &crew, &dirty)) {
             ranges.into_iter().for_each(|range| window.add(partition, range));
         }
         window.shrink(shared.clock.now().monotonic);
@@ -116,19 +118,12 @@ fn run(shared: &Shared, mut window: CacheWindow) {
 
 /// Syncs everything that `dirty` holds now; an error poisons just the partition it belongs to, for
 /// the files of the others were synced by calls of their own. Returns what each may let go of.
-fn round(shared: &Shared, dirty: &[Arc<Partition>]) -> Vec<Vec<SyncedRange>> {
+fn round(shared: &Shared, crew: &SyncCrew, dirty: &[Arc<Partition>]) -> Vec<Vec<SyncedRange>> {
     let begin = shared.clock.elapsed();
-    let results = if let [only] = dirty {
-        vec![sync(only)]
+    let results = if dirty.len() <= SYNCED_ALONE {
+        dirty.iter().map(sync).collect()
     } else {
-        let share = dirty.len().div_ceil(PARALLEL_SYNCS);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = dirty
-                .chunks(share)
-                .map(|part| scope.spawn(|| part.iter().map(sync).collect::<Vec<_>>()))
-                .collect();
-            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
-        })
+        crew.work_off(dirty.iter().cloned())
     };
     let mut rounds = shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
     rounds.count += 1;
@@ -136,14 +131,19 @@ fn round(shared: &Shared, dirty: &[Arc<Partition>]) -> Vec<Vec<SyncedRange>> {
     rounds.partitions += u64::try_from(dirty.len()).unwrap_or(u64::MAX);
     let failed = results.iter().filter(|result| result.is_err()).count();
     rounds.failed += u64::try_from(failed).unwrap_or(u64::MAX);
-    let ranges = |result: Result<Vec<SyncedRange>, SyncFailed>| result.unwrap_or_default();
+    let ranges = |result: Synced| result.unwrap_or_default();
     results.into_iter().map(ranges).collect()
 }
+
+/// Syncs partitions.
+type SyncCrew = Crew<Arc<Partition>, Synced>;
+/// What a partition may let go of.
+type Synced = Result<Vec<SyncedRange>, SyncFailed>;
 
 /// The partition is offline and its log says why.
 struct SyncFailed;
 
-fn sync(partition: &Arc<Partition>) -> Result<Vec<SyncedRange>, SyncFailed> {
+fn sync(partition: &Arc<Partition>) -> Synced {
     let Some(unsynced) = partition.begin_sync() else { return Ok(Vec::new()) };
     let result = unsynced.sync();
     let ok = result.is_ok();

@@ -8,6 +8,7 @@
 mod admission;
 mod cache_window;
 mod compaction;
+mod crew;
 mod error;
 mod flusher;
 mod journal;

@@ -167,7 +167,10 @@ impl Connection {
             }
         };
         match event {
-            Event::Answer(outcome) => self.settle(outcome),
+            Event::Answer(outcome) => {
+                self.settle(0, outcome)?;
+                self.settle_ready().await
+            }
             Event::Readable(ready) => {
                 ready?;
                 self.intake.read(&self.stream, &self.context)
@@ -182,19 +185,39 @@ impl Connection {
         }
     }
 
-    /// Takes what the first slot, which waited, came to.
-    fn settle(&mut self, outcome: Outcome) -> Result<(), End> {
-        let Some(slot) = self.slots.front_mut() else { return Ok(()) };
+    /// Takes what the slots behind the first came to, as far as that is known by now: one sync makes
+    /// many answers, and they go out with one write.
+    async fn settle_ready(&mut self) -> Result<(), End> {
+        let mut index = 0;
+        while let Some(slot) = self.slots.get_mut(index) {
+            if let SlotState::Waiting(answer) = &mut slot.state {
+                let outcome = tokio::select! {
+                    biased;
+                    outcome = answer.as_mut() => outcome,
+                    () = std::future::ready(()) => return Ok(()),
+                };
+                self.settle(index, outcome)?;
+            } else {
+                index += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a slot came to.
+    fn settle(&mut self, index: usize, outcome: Outcome) -> Result<(), End> {
+        let is_last = index + 1 == self.slots.len();
+        let Some(slot) = self.slots.get_mut(index) else { return Ok(()) };
         match outcome {
             Outcome::Send(frame) => slot.state = SlotState::Ready(frame),
             Outcome::Silent => {
                 self.intake.answered(slot.bytes);
-                self.slots.pop_front();
+                self.slots.remove(index);
             }
             Outcome::Close(reason) => return Err(End::Because(reason)),
         }
         // What was parked was the last slot.
-        self.parked = self.parked && self.slots.len() > 1;
+        self.parked = self.parked && !is_last;
         Ok(())
     }
 

@@ -22,6 +22,8 @@ const FRAME_MIN_BYTES: usize = 8;
 const FRAME_MAX_MS: u64 = 30_000;
 /// Free space asked for before a read, in bytes: as much as a connection may hold without asking.
 const READ_BYTES: usize = ALLOWANCE_BYTES;
+/// Behind a whole frame less free space than this is left alone, in bytes.
+const SPARE_BYTES: usize = READ_BYTES / 4;
 /// Room made for a frame before its bytes are there, at most, in bytes.
 const RESERVE_BYTES: usize = 1024 * 1024;
 /// Read at most this much before the frames read are handled, in bytes.
@@ -113,11 +115,8 @@ impl Intake {
     pub(super) fn read(&mut self, stream: &TcpStream, context: &Context) -> Result<(), End> {
         loop {
             let rest = self.rest(context)?;
-            if rest == Some(0) && self.input.len() >= READ_BATCH_BYTES {
-                return Ok(());
-            }
-            self.input.reserve(rest.unwrap_or(0).clamp(READ_BYTES, RESERVE_BYTES));
-            let room = self.share.room(self.input.capacity() - self.input.len());
+            let Some(wanted) = self.make_room(rest) else { return Ok(()) };
+            let room = self.share.room(wanted);
             self.is_starved = room == 0;
             if self.is_starved {
                 return Ok(());
@@ -137,6 +136,26 @@ impl Intake {
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// How many bytes to read next, with room made for them, where the first frame lacks `rest`;
+    /// `None` where what is there is to be handled first. What has arrived is moved to a larger buffer
+    /// only while it is a small part of its frame: a large frame gets its own, and is read up to its
+    /// end and not beyond.
+    fn make_room(&mut self, rest: Option<usize>) -> Option<usize> {
+        let spare = self.input.capacity() - self.input.len();
+        match rest {
+            Some(0) if self.input.len() >= READ_BATCH_BYTES || spare < SPARE_BYTES => None,
+            Some(0) => Some(spare),
+            Some(rest) if rest >= READ_BYTES => {
+                self.input.reserve(rest.min(RESERVE_BYTES));
+                Some(rest.min(self.input.capacity() - self.input.len()))
+            }
+            Some(_) | None => {
+                self.input.reserve(READ_BYTES);
+                Some(self.input.capacity() - self.input.len())
             }
         }
     }
