@@ -6,6 +6,11 @@
 //! `OTTLA_TEST_BOOTSTRAP=127.0.0.1:9092` runs the suites against that broker instead of ottla.
 //! What a suite is made of is told in `tests/clients/README.md`.
 
+#[allow(clippy::disallowed_methods, reason = "tests read and write files of their own")]
+#[allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#[allow(dead_code, unreachable_pub, reason = "another test binary uses the rest")]
+#[path = "support/kafka_folder.rs"]
+mod kafka_folder;
 mod support;
 
 use std::fs::{DirBuilder, File, read_dir};
@@ -40,8 +45,10 @@ fn main() -> ExitCode {
             Some(peer) => trials.push(trial(&suite, Target::Peer(peer.clone()))),
             None => {
                 let dump = suite.has("dump").then_some(Target::Dump);
+                let vectors = suite.has("vectors").then_some(Target::Vectors);
                 let targets = [Target::Memory, Target::Disk, Target::Restart].into_iter();
-                trials.extend(targets.chain(dump).map(|target| trial(&suite, target)));
+                let targets = targets.chain(dump).chain(vectors);
+                trials.extend(targets.map(|target| trial(&suite, target)));
             }
         }
     }
@@ -57,6 +64,8 @@ enum Target {
     Restart,
     /// What the broker leaves in its folder after the first phase, as other tools read it.
     Dump,
+    /// A broker on the data folder that Apache Kafka wrote.
+    Vectors,
     /// A broker that somebody else runs, by its address.
     Peer(String),
 }
@@ -67,6 +76,7 @@ fn trial(suite: &Arc<Suite>, target: Target) -> Trial {
         Target::Disk => "disk",
         Target::Restart => "restart",
         Target::Dump => "dump",
+        Target::Vectors => "vectors",
         Target::Peer(_) => "peer",
     };
     let name = format!("{}::{kind}", suite.name);
@@ -189,6 +199,7 @@ impl Suite {
             Target::Disk => run.on_folder(&["all"]).map(drop),
             Target::Restart => run.on_folder(&["before", "after"]).map(drop),
             Target::Dump => run.dump(&run.on_folder(&["before"])?),
+            Target::Vectors => run.vectors(),
         }
     }
 }
@@ -219,6 +230,22 @@ impl Run<'_> {
         let mut command = self.suite.command("dump");
         command.env("DATA_DIR", folder.path().join("data"));
         self.run(command, "dump")
+    }
+
+    /// Lets the suite read what Apache Kafka wrote, from a broker on a copy of its folder.
+    fn vectors(&self) -> Result<(), String> {
+        let folder = tempfile::tempdir().map_err(|error| format!("no data folder: {error}"))?;
+        let data = folder.path().join("data");
+        kafka_folder::lay_out(&data);
+        // The records are of 2023.
+        let broker = Broker::start(&Storage::Folder(data), &["--set", "log.retention.hours=-1"])?;
+        let mut command = self.suite.command("vectors");
+        command.env("BOOTSTRAP", broker.bootstrap()).env("VECTORS", kafka_folder::vectors());
+        if let Err(said) = self.run(command, "vectors") {
+            let log = broker.log_tail(LOG_LINES);
+            return Err(format!("{said}\n--- end of the broker's log\n{log}"));
+        }
+        broker.stop()
     }
 
     /// Each phase on a broker of its own that is started before and stopped after it.

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla::catalog::CatalogRecord;
+use ottla::groups::GroupRecord;
 use ottla::log::fs::RealFs;
 use ottla::log::{Checkpoint, Log, LogConfig, layout};
 use ottla::records::record::put_record;
@@ -160,6 +162,46 @@ fn check_records<'a>(batch: &ValidBatch, lines: &mut impl Iterator<Item = &'a st
         }
     }
     records.iter().count()
+}
+
+/// Key and value of every record of a journal.
+fn journal(folder: &str) -> Vec<(Option<Bytes>, Option<Bytes>)> {
+    let mut all = Vec::new();
+    for batch in segments(&vectors().join(folder)).iter().flat_map(|log| batches(log)) {
+        let records = batch.records(LIMIT).unwrap();
+        if !batch.header().attributes.is_control() {
+            let own = |bytes: Option<&[u8]>| bytes.map(Bytes::copy_from_slice);
+            all.extend(records.iter().map(|record| {
+                let record = record.unwrap();
+                (own(record.key), own(record.value))
+            }));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_record_of_the_groups_journal_comes_back_byte_for_byte() {
+    let records = journal("__consumer_offsets-0");
+    assert_eq!(records.len(), 5);
+    for (key, value) in records {
+        let key = key.unwrap();
+        let record = GroupRecord::decode(key.clone(), value.clone()).unwrap();
+        assert_eq!(record.encode().unwrap(), (key, value), "{record:?}");
+    }
+}
+
+#[test]
+fn every_record_of_the_catalogs_journal_comes_back_byte_for_byte() {
+    let mut known = 0;
+    for (key, value) in journal("__cluster_metadata-0") {
+        assert_eq!(key, None);
+        let value = value.unwrap();
+        let read = CatalogRecord::decode(value.clone()).unwrap();
+        known += usize::from(!matches!(read.record, CatalogRecord::Other { .. }));
+        assert_eq!(read.record.encode_as(read.version).unwrap(), value, "{read:?}");
+    }
+    assert_eq!(known, 36);
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod batch;
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod broker;
 mod client;
+#[path = "../support/kafka_folder.rs"]
+mod kafka_folder;
 mod kit;
 
 mod api_versions;
@@ -33,3 +35,4 @@ mod produce;
 mod produce_checks;
 mod timestamps;
 mod topics;
+mod vectors;
