@@ -36,7 +36,7 @@ pub use offline::{Access, OfflineError, OfflineFolder, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
 pub use open::{BrokerOptions, CloseError};
 pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
-pub use shell::{Shell, ShellError};
+pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;
 pub use topics::{Apply, Outcomes, PartitionView, TopicError, TopicView};
 

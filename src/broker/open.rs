@@ -17,14 +17,14 @@ use crate::clock::{Clock, SteadyTime};
 use crate::config::broker::BrokerConfig;
 use crate::config::topic::TopicConfig;
 use crate::config::value::Durability;
-use crate::groups::{Coordinator, GroupRecord};
+use crate::groups::{Coordinator, GroupRecord, RecordError};
 use crate::ids::Ids;
 use crate::log::fs::Fs;
 use crate::log::{Checkpoint, Log, LogConfig, layout};
 use crate::machine::Machine;
 use crate::partition::{
-    AppendError, Flusher, Journal, JournalRecord, Partition, PartitionConfig, PartitionContext,
-    PartitionName, ProducerSlots, Registry, Space,
+    AppendError, Flusher, Journal, JournalEntry, JournalRecord, Partition, PartitionConfig,
+    PartitionContext, PartitionName, ProducerSlots, Registry, Space,
 };
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 
@@ -379,7 +379,12 @@ fn read_catalog(
     };
     let from = snapshot.as_ref().map_or(ends.0, |snapshot| snapshot.end);
     snapshot.into_iter().flat_map(|snapshot| snapshot.values).for_each(&mut take);
-    let replayed = journal.replay_from(from, |record| take(record.value.unwrap_or_default()));
+    let replayed = journal.replay_from(from, |entry| {
+        // The catalog writes for no transaction.
+        if let JournalEntry::Record(record) = entry {
+            take(record.value.unwrap_or_default());
+        }
+    });
     let reason = replayed.err().map(|error| error.to_string()).or(damaged);
     if let Some(reason) = reason {
         let hint = "`ottla log repair __cluster_metadata-0` decides what is kept";
@@ -398,13 +403,11 @@ fn read_groups(
     let now = clock.now();
     let mut groups = Coordinator::new(settings::group_config(config), now);
     let mut damaged = None;
-    let replayed = journal.replay(|record| {
-        let Some(key) = record.key else { return };
-        match GroupRecord::decode(key, record.value) {
-            Ok(record) => groups.replay(now, record),
-            Err(error) => {
-                damaged.get_or_insert(error.to_string());
-            }
+    let replayed = journal.replay(|entry| match decode_group(entry) {
+        Ok(Some(record)) => groups.replay(now, record),
+        Ok(None) => {}
+        Err(error) => {
+            damaged.get_or_insert(error.to_string());
         }
     });
     let reason = replayed.err().map(|error| error.to_string()).or(damaged);
@@ -414,7 +417,33 @@ fn read_groups(
     }
 }
 
-fn encode_group(record: &GroupRecord) -> Result<JournalRecord, String> {
-    let (key, value) = record.encode().map_err(|error| error.to_string())?;
-    Ok(JournalRecord { key: Some(key), value })
+fn encode_group(record: &GroupRecord) -> Result<JournalEntry, String> {
+    let encoded = record.encode().map_err(|error| error.to_string())?;
+    let (key, value) = encoded.map_or((None, None), |(key, value)| (Some(key), value));
+    let encoded = JournalRecord { key, value };
+    Ok(match *record {
+        GroupRecord::Offset { .. } | GroupRecord::Group { .. } => JournalEntry::Record(encoded),
+        GroupRecord::PendingOffset { producer_id, producer_epoch, .. } => {
+            JournalEntry::Pending { producer_id, producer_epoch, record: encoded }
+        }
+        GroupRecord::EndTransaction { producer_id, producer_epoch, marker } => {
+            JournalEntry::Marker { producer_id, producer_epoch, marker }
+        }
+    })
+}
+
+/// `None` for a record without a key, which says nothing.
+fn decode_group(entry: JournalEntry) -> Result<Option<GroupRecord>, RecordError> {
+    match entry {
+        JournalEntry::Record(JournalRecord { key, value }) => {
+            key.map(|key| GroupRecord::decode(key, value)).transpose()
+        }
+        JournalEntry::Pending { producer_id, producer_epoch, record } => record
+            .key
+            .map(|key| GroupRecord::decode_pending(producer_id, producer_epoch, key, record.value))
+            .transpose(),
+        JournalEntry::Marker { producer_id, producer_epoch, marker } => {
+            Ok(Some(GroupRecord::EndTransaction { producer_id, producer_epoch, marker }))
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::partition::{AppendError, Journal, JournalRecord};
+use crate::partition::{AppendError, Journal, JournalEntry};
 use crate::types::Offset;
 
 /// Bytes of records that may wait for room on the disk; beyond, the journal is given up until restart.
@@ -46,8 +46,8 @@ pub struct Shell<M: Machine> {
 
 struct State<M: Machine> {
     machine: M,
-    /// Records that the machine has applied and the journal had no room for: they go first.
-    backlog: Vec<JournalRecord>,
+    /// What the machine has applied and the journal had no room for: it goes first.
+    backlog: Vec<JournalEntry>,
     waiting: HashMap<Ticket, oneshot::Sender<Answer<M::Reply>>>,
     next_ticket: u64,
     /// Timers fire no more: what cannot be answered at once never will be.
@@ -55,7 +55,11 @@ struct State<M: Machine> {
 }
 
 /// How a machine's record is written; an error is a fault of ours.
-pub(super) type Encode<Record> = fn(&Record) -> Result<JournalRecord, String>;
+pub(super) type Encode<Record> = fn(&Record) -> Result<JournalEntry, String>;
+
+/// A command whose answer is to come.
+#[must_use = "an answer that nobody waits for may not be durable"]
+pub struct Asked<Reply>(oneshot::Receiver<Answer<Reply>>);
 
 /// A reply and the journal's end that it rests on, or why it could not be stored.
 type Answer<Reply> = Result<(Reply, Offset), ShellError>;
@@ -77,8 +81,12 @@ impl<M: Machine> Shell<M> {
     /// then until everything the answer rests on is durable. A caller that goes away leaves the
     /// command's effects in place.
     pub async fn call(&self, command: M::Command) -> Result<M::Reply, ShellError> {
-        let answer = self.begin(command);
-        let (reply, end) = answer.await.map_err(|_| ShellError::Stopping)??;
+        self.answer(self.ask(command)).await
+    }
+
+    /// Waits for the answer to a command as [`Shell::call`] does.
+    pub async fn answer(&self, asked: Asked<M::Reply>) -> Result<M::Reply, ShellError> {
+        let (reply, end) = asked.0.await.map_err(|_| ShellError::Stopping)??;
         self.journal.durable(end).await?;
         Ok(reply)
     }
@@ -88,7 +96,10 @@ impl<M: Machine> Shell<M> {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).machine)
     }
 
-    fn begin(&self, command: M::Command) -> oneshot::Receiver<Answer<M::Reply>> {
+    /// Gives the machine a command, whose effects are in its journal when this returns, though not
+    /// durable yet; the answer is had by [`Shell::answer`]. For a caller that holds a lock under which
+    /// the order of things is decided.
+    pub fn ask(&self, command: M::Command) -> Asked<M::Reply> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ticket = Ticket(state.next_ticket);
@@ -106,7 +117,7 @@ impl<M: Machine> Shell<M> {
         if moved {
             self.deadline_moved.notify_one();
         }
-        receiver
+        Asked(receiver)
     }
 
     /// Appends the records, then hands each reply to its caller. Runs under the state's lock, so the
@@ -129,28 +140,27 @@ impl<M: Machine> Shell<M> {
     /// and until it is stored nobody gets an answer.
     fn store(
         &self,
-        backlog: &mut Vec<JournalRecord>,
+        backlog: &mut Vec<JournalEntry>,
         records: &[M::Record],
     ) -> Result<Offset, String> {
-        let records: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
-        let stored = self.append(backlog).and_then(|_| {
-            backlog.clear();
-            self.append(&records)
-        });
+        let mut entries: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
+        let stored = self.append(backlog).and_then(|_| self.append(&mut entries));
         if let Err(AppendError::DiskFull) = &stored {
-            backlog.extend(records);
-            if backlog.iter().map(JournalRecord::size_bytes).sum::<usize>() > BACKLOG_BYTES_MAX {
+            backlog.append(&mut entries);
+            if backlog.iter().map(JournalEntry::size_bytes).sum::<usize>() > BACKLOG_BYTES_MAX {
                 self.journal.give_up("more is decided than a full disk lets be stored");
             }
         }
         stored.map_err(|error| error.to_string())
     }
 
-    fn append(&self, records: &[JournalRecord]) -> Result<Offset, AppendError> {
-        if records.is_empty() {
-            return Ok(self.journal.end());
+    /// Appends and takes out `entries`, as far as there is room.
+    fn append(&self, entries: &mut Vec<JournalEntry>) -> Result<Offset, AppendError> {
+        while !entries.is_empty() {
+            let (count, _) = self.journal.append_some(entries, self.clock.now())?;
+            entries.drain(..count);
         }
-        self.journal.append(records, self.clock.now())
+        Ok(self.journal.end())
     }
 
     /// Lets timers fire until `stopping`; then everyone who waits is told so, and everyone who would

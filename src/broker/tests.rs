@@ -20,6 +20,8 @@ use crate::partition::{Flusher, Partition};
 use crate::records::{BatchBuilder, NewRecord};
 use crate::types::{Generation, Offset, PartitionIndex, Timestamp, TopicId};
 
+mod transactions;
+
 const DIR: &str = "/data";
 
 /// A broker on a disk that stays when it ends.

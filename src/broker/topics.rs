@@ -326,7 +326,7 @@ impl Broker {
     pub async fn forget_lost_topics(&self) -> Result<(), ShellError> {
         self.catalog_journal.durable(self.catalog_journal.end()).await?;
         let mut lost: BTreeSet<_> = self.groups.look(|groups| {
-            let kept = groups.committed();
+            let kept = groups.committed().chain(groups.pending());
             kept.map(|(_, topic, _, offset)| (topic.to_owned(), offset.topic_id)).collect()
         });
         self.look_at_catalog(|catalog| {

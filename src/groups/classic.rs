@@ -375,7 +375,7 @@ impl ClassicGroup {
     pub(super) fn expire(&mut self, step: &mut Step<'_>, retention_ms: i64) {
         let (start, now) = (self.retention_start(), step.now.wall);
         let mut offsets = std::mem::take(&mut self.offsets);
-        step.effects.records.extend(offsets.remove_if(&self.id, |topic, _, committed| {
+        step.effects.records.extend(offsets.expire(&self.id, |topic, committed| {
             start.has_run_out(committed, retention_ms, now) && !self.is_subscribed_to(topic)
         }));
         self.offsets = offsets;
@@ -398,7 +398,7 @@ impl ClassicGroup {
         }
         self.lingers = false;
         self.pending.clear();
-        effects.records.extend(self.offsets.remove_if(&self.id, |_, _, _| true));
+        effects.records.extend(self.offsets.clear(&self.id));
         self.forget(effects);
         Ok(())
     }
@@ -492,6 +492,7 @@ impl ClassicGroup {
     pub(super) fn check(&self) {
         let id = &self.id;
         self.members.check();
+        self.offsets.check();
         assert!(self.pending.keys().all(|it| self.members.get(it).is_none()), "{id}: joined once");
         let first = self.next_deadline();
         assert!(first.is_none() || self.wake.is_some_and(|at| Some(at) <= first), "{id}: wakes");

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::error::GroupError;
 use super::offsets::CommittedOffset;
-use crate::types::{Generation, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use crate::records::EndMarker;
+use crate::types::{
+    Generation, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
+};
 
 /// One request to the coordinator. Each is answered by the [`Reply`] of the same name.
 #[derive(Clone, Debug)]
@@ -21,6 +24,10 @@ pub enum Command {
     Leave(LeaveGroup),
     /// Answered at once.
     CommitOffsets(CommitOffsets),
+    /// Answered at once.
+    CommitOffsetsInTransaction(CommitOffsetsInTransaction),
+    /// Answered at once.
+    EndTransaction(EndTransaction),
     /// Answered at once.
     FetchOffsets(FetchOffsets),
     /// These groups, each by itself.
@@ -49,6 +56,10 @@ pub enum Reply {
     Leave(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// One result for each partition, in the order of the request.
     CommitOffsets(Result<Vec<PartitionResults>, GroupError>),
+    /// One result for each partition, in the order of the request.
+    CommitOffsetsInTransaction(Result<Vec<PartitionResults>, GroupError>),
+    /// Done, or done before.
+    EndTransaction(Result<(), GroupError>),
     /// One entry for each group that was named, in that order.
     FetchOffsets(Vec<FetchedGroup>),
     /// One result for each group that was named, in that order.
@@ -244,6 +255,38 @@ pub struct CommitOffsets {
     pub topics: Vec<TopicCommit>,
 }
 
+/// Offsets to keep for a group if a producer's transaction commits (KIP-98). That this partition of
+/// the journal is part of the transaction is the caller's to check, and that the topics exist.
+#[derive(Clone, Debug)]
+pub struct CommitOffsetsInTransaction {
+    /// Whose transaction.
+    pub producer_id: ProducerId,
+    /// In this epoch of it.
+    pub producer_epoch: ProducerEpoch,
+    /// The group.
+    pub group_id: String,
+    /// Of the consumer whose offsets they are (v3+, KIP-447); else empty.
+    pub member_id: String,
+    /// Of a static member (v3+).
+    pub group_instance_id: Option<String>,
+    /// Of that member (v3+); else negative.
+    pub generation: Generation,
+    /// What to keep.
+    pub topics: Vec<TopicCommit>,
+}
+
+/// A producer's transaction has ended: what it committed counts for all its groups, or is dropped. One
+/// that left nothing pending is no error, so that it can be told twice.
+#[derive(Clone, Copy, Debug)]
+pub struct EndTransaction {
+    /// Whose transaction.
+    pub producer_id: ProducerId,
+    /// The producer's epoch from here on; not less than its transaction's.
+    pub producer_epoch: ProducerEpoch,
+    /// How it ended.
+    pub marker: EndMarker,
+}
+
 /// Offsets of one topic.
 #[derive(Clone, Debug)]
 pub struct TopicCommit {
@@ -282,6 +325,8 @@ pub struct PartitionResults {
 pub struct FetchOffsets {
     /// Any number of groups; before v8 one.
     pub groups: Vec<FetchGroup>,
+    /// v7+ (KIP-447): offsets that an open transaction may change are not told.
+    pub require_stable: bool,
 }
 
 /// Which offsets of one group to read.
@@ -309,6 +354,8 @@ pub struct FetchedPartition {
     pub partition: PartitionIndex,
     /// `None` if nothing is kept: on the wire offset -1 without an error.
     pub committed: Option<CommittedOffset>,
+    /// 88 UNSTABLE_OFFSET_COMMIT: an open transaction may change it, and none was asked for that may.
+    pub is_unstable: bool,
 }
 
 /// Which offsets to forget.

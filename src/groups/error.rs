@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::types::{Generation, PartitionIndex};
+use crate::types::{Generation, PartitionIndex, ProducerEpoch, ProducerId};
 
 /// A refusal. Each variant stands for exactly one Kafka error code, named in its docs; the server
 /// maps them, the texts are for logs and error message fields.
@@ -69,6 +69,16 @@ pub enum GroupError {
         got: usize,
         /// `offset.metadata.max.bytes`.
         max: usize,
+    },
+    /// 47 INVALID_PRODUCER_EPOCH: a transaction of a newer epoch is open here.
+    #[error("epoch {got} of producer {producer_id} is older than {current}: it was fenced")]
+    InvalidProducerEpoch {
+        /// The producer.
+        producer_id: ProducerId,
+        /// What came.
+        got: ProducerEpoch,
+        /// That of its open transaction.
+        current: ProducerEpoch,
     },
     /// 68 NON_EMPTY_GROUP: only a group without members can be deleted.
     #[error("group {0:?} has members")]

@@ -17,9 +17,11 @@ use super::config::GroupConfig;
 use super::error::GroupError;
 use super::offsets::{CommittedOffset, tombstone};
 use super::records::GroupRecord;
+use super::transactions::OpenTransactions;
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::types::{Generation, Monotonic, Now, PartitionIndex, TopicId};
+use crate::records::Outcome;
+use crate::types::{Generation, Monotonic, Now, PartitionIndex, ProducerId, TopicId};
 
 /// The type of all groups here, as ListGroups names it.
 const GROUP_TYPE: &str = "classic";
@@ -32,6 +34,7 @@ pub struct Coordinator {
     config: GroupConfig,
     groups: BTreeMap<Arc<str>, Slot>,
     wakes: BTreeSet<(Monotonic, Arc<str>)>,
+    pub(super) transactions: OpenTransactions,
     retention_check: Monotonic,
     /// What the age of offsets is judged by.
     retention_time: SteadyTime,
@@ -48,9 +51,14 @@ impl Coordinator {
     /// A coordinator without groups; [`Machine::replay`] brings them back.
     pub fn new(config: GroupConfig, now: Now) -> Self {
         let retention_check = now.monotonic.plus_ms(config.retention_check_interval_ms);
-        let (groups, wakes) = (BTreeMap::new(), BTreeSet::new());
-        let retention_time = SteadyTime::new(now);
-        Self { config, groups, wakes, retention_check, retention_time }
+        Self {
+            config,
+            groups: BTreeMap::new(),
+            wakes: BTreeSet::new(),
+            transactions: OpenTransactions::default(),
+            retention_check,
+            retention_time: SteadyTime::new(now),
+        }
     }
 
     /// How many groups there are.
@@ -70,8 +78,21 @@ impl Coordinator {
         })
     }
 
+    /// As [`Coordinator::committed`], of all offsets that wait for the end of a transaction.
+    pub fn pending(&self) -> impl Iterator<Item = (&str, &str, PartitionIndex, &CommittedOffset)> {
+        self.groups.iter().flat_map(|(id, slot)| {
+            slot.group.offsets.pending().iter().map(move |(topic, partition, _, placed)| {
+                (id.as_ref(), topic, partition, &placed.committed)
+            })
+        })
+    }
+
+    pub(super) fn has_group(&self, group_id: &str) -> bool {
+        self.groups.contains_key(group_id)
+    }
+
     /// Lets a group take a step, if there is one of that id, and sees to its timer after it.
-    fn with_group<R>(
+    pub(super) fn with_group<R>(
         &mut self,
         group_id: &str,
         now: Now,
@@ -104,7 +125,7 @@ impl Coordinator {
         }
     }
 
-    fn create(&mut self, group_id: &str) -> Result<(), GroupError> {
+    pub(super) fn create(&mut self, group_id: &str) -> Result<(), GroupError> {
         check_printable(group_id)?;
         if self.groups.len() >= self.config.group_count_max {
             return Err(GroupError::GroupMaxSizeReached {
@@ -200,7 +221,7 @@ impl Coordinator {
         effects: &mut Out,
     ) -> Result<Vec<PartitionResults>, GroupError> {
         let group_id = request.group_id.clone();
-        if !self.groups.contains_key(group_id.as_str()) {
+        if !self.has_group(&group_id) {
             if request.generation.0 >= 0 {
                 let illegal = GroupError::IllegalGeneration {
                     got: request.generation,
@@ -215,16 +236,16 @@ impl Coordinator {
             .unwrap_or(Err(GroupError::GroupIdNotFound(group_id)))
     }
 
-    fn fetch(&self, asked: FetchGroup) -> FetchedGroup {
+    fn fetch(&self, asked: FetchGroup, require_stable: bool) -> FetchedGroup {
         let slot = self.groups.get(asked.group_id.as_str());
         let offsets = slot.map(|slot| &slot.group.offsets);
         let Some(topics) = asked.topics else {
-            let topics = offsets.map(|offsets| offsets.all()).unwrap_or_default();
+            let topics = offsets.map(|offsets| offsets.all(require_stable)).unwrap_or_default();
             return FetchedGroup { group_id: asked.group_id, topics };
         };
-        let row = |topic: &str, partition: PartitionIndex| FetchedPartition {
-            partition,
-            committed: offsets.and_then(|offsets| offsets.get(topic, partition)).cloned(),
+        let row = |topic: &str, partition: PartitionIndex| match offsets {
+            Some(offsets) => offsets.fetched(topic, partition, require_stable),
+            None => FetchedPartition { partition, committed: None, is_unstable: false },
         };
         let topics = topics.into_iter().map(|(topic, partitions)| {
             let rows = partitions.into_iter().map(|partition| row(&topic, partition)).collect();
@@ -262,8 +283,7 @@ impl Coordinator {
                 if is_in_use {
                     return Err(GroupError::GroupSubscribedToTopic(topic.clone()));
                 }
-                if group.offsets.get(&topic, partition).is_some() {
-                    group.offsets.set(&topic, partition, None);
+                if group.offsets.forget(&topic, partition) {
                     group.lingers = true;
                     effects.write(tombstone(&group_id, &topic, partition));
                 }
@@ -289,6 +309,14 @@ impl Coordinator {
             state: group.state(),
         });
         listed.filter(|group| fits(&filter.states, group.state.name())).collect()
+    }
+
+    /// What the end of a producer's transaction does to one group, if it is still there.
+    pub(super) fn end_in_group(&mut self, group_id: &str, id: ProducerId, outcome: Outcome) {
+        if let Some(slot) = self.groups.get_mut(group_id) {
+            slot.group.end_transaction(id, outcome);
+            self.settle(group_id);
+        }
     }
 
     fn topics_deleted(&mut self, topics: &[(String, TopicId)], effects: &mut Out) {
@@ -326,6 +354,8 @@ impl Coordinator {
             slot.group.check();
             assert!(!slot.group.is_vacant(), "nothing is left of group {id}");
             assert_eq!(slot.scheduled, slot.group.wake, "group {id} is scheduled");
+            let mut pending = slot.group.offsets.pending().producers();
+            assert!(pending.all(|it| self.transactions.is_noted(it, id)), "group {id} is noted");
             wakes.extend(slot.scheduled.map(|at| (at, Arc::clone(id))));
         }
         assert_eq!(wakes, self.wakes, "each group is scheduled once");
@@ -352,8 +382,16 @@ impl Machine for Coordinator {
             Command::CommitOffsets(request) => {
                 Reply::CommitOffsets(self.commit(now, request, effects))
             }
+            Command::CommitOffsetsInTransaction(request) => {
+                Reply::CommitOffsetsInTransaction(self.commit_in_transaction(now, request, effects))
+            }
+            Command::EndTransaction(request) => {
+                Reply::EndTransaction(self.end_transaction(request, effects))
+            }
             Command::FetchOffsets(request) => {
-                Reply::FetchOffsets(request.groups.into_iter().map(|it| self.fetch(it)).collect())
+                let require_stable = request.require_stable;
+                let groups = request.groups.into_iter().map(|it| self.fetch(it, require_stable));
+                Reply::FetchOffsets(groups.collect())
             }
             Command::DeleteGroups(ids) => {
                 Reply::DeleteGroups(ids.iter().map(|id| self.delete_group(id, effects)).collect())
@@ -404,12 +442,29 @@ impl Machine for Coordinator {
                 self.insert(&group_id).replay(now, metadata);
                 group_id
             }
+            GroupRecord::PendingOffset {
+                producer_id,
+                producer_epoch,
+                group_id,
+                topic,
+                partition,
+                committed,
+            } => {
+                let group = self.insert(&group_id);
+                group.offsets.pend(producer_id, &topic, partition, committed);
+                self.transactions.note(producer_id, producer_epoch, &group_id);
+                group_id
+            }
+            GroupRecord::EndTransaction { producer_id, marker, .. } => {
+                self.apply_end(producer_id, marker.outcome);
+                return;
+            }
         };
         self.settle(&group_id);
     }
 }
 
-fn check_group_id(group_id: &str) -> Result<(), GroupError> {
+pub(super) fn check_group_id(group_id: &str) -> Result<(), GroupError> {
     if group_id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
 }
 

@@ -11,11 +11,12 @@
 //! - a group exists while it has members, pending members, offsets, or a metadata record, and until
 //!   the next retention check after its last offset was deleted;
 //! - replaying the records gives the state as of the last completed rebalance of each group, and
-//!   all offsets. A rebalance under way is not durable: after a restart its members are told to
+//!   all offsets, those of open transactions (KIP-98, KIP-447) too. A rebalance under way is not durable: after a restart its members are told to
 //!   join again by the generation check, as in Kafka.
 //!
 //! Deliberately not here: Kafka's state Dead (a group that goes is gone within the step that
-//! removes it, so no caller can meet it), offset commits inside transactions, and authorization.
+//! removes it, so no caller can meet it), whether a producer may commit within the transaction it names
+//! (its coordinator decides that, before the command comes here), and authorization.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -30,20 +31,23 @@ mod members;
 mod sync;
 
 mod offsets;
+mod pending;
 mod records;
 mod subscription;
+mod transactions;
 
 #[cfg(test)]
 mod tests;
 
 pub use command::{
-    Command, CommitOffsets, DeleteOffsets, DescribedGroup, DescribedMember, FetchGroup,
-    FetchOffsets, FetchedGroup, FetchedPartition, GroupState, Heartbeat, JoinGroup, Joined,
-    JoinedMember, LeaveGroup, Leaving, ListGroups, ListedGroup, PartitionCommit, PartitionResults,
-    Protocol, Reply, SyncGroup, SyncProtocol, Synced, TopicCommit,
+    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, DescribedGroup,
+    DescribedMember, EndTransaction, FetchGroup, FetchOffsets, FetchedGroup, FetchedPartition,
+    GroupState, Heartbeat, JoinGroup, Joined, JoinedMember, LeaveGroup, Leaving, ListGroups,
+    ListedGroup, PartitionCommit, PartitionResults, Protocol, Reply, SyncGroup, SyncProtocol,
+    Synced, TopicCommit,
 };
 pub use config::GroupConfig;
 pub use error::GroupError;
 pub use machine::Coordinator;
 pub use offsets::CommittedOffset;
-pub use records::{GroupMetadata, GroupRecord, MemberMetadata, RecordError};
+pub use records::{GroupMetadata, GroupRecord, KeyValue, MemberMetadata, RecordError};

@@ -6,14 +6,21 @@
 //! | 0, 1: group, topic, partition   | OffsetCommitValue 0-4, or a tombstone    | 1, and 4; 1 if it expires at a set time |
 //! | 2: group                        | GroupMetadataValue 0-4, or a tombstone   | 2, and 3   |
 //!
-//! Keys 3 and up belong to the other kinds of groups.
+//! Keys 3 and up belong to the other kinds of groups. An offset that a transaction commits is the same
+//! record in a transactional batch of the producer's id and epoch; a control batch ends the transaction.
 
 use bytes::Bytes;
 use thiserror::Error;
 
 use super::offsets::CommittedOffset;
 use crate::codec::{DecodeError, EncodeError, Message, Reader, Writer, message};
-use crate::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use crate::records::EndMarker;
+use crate::types::{
+    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
+};
+
+/// A record's key, and its value unless it is a tombstone.
+pub type KeyValue = (Bytes, Option<Bytes>);
 
 /// One record of the group journal.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +43,30 @@ pub enum GroupRecord {
         /// The group's protocol, leader and members.
         metadata: Option<GroupMetadata>,
     },
+    /// An offset is kept if the producer's transaction commits.
+    PendingOffset {
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// In this epoch of it.
+        producer_epoch: ProducerEpoch,
+        /// The group.
+        group_id: String,
+        /// The topic's name.
+        topic: String,
+        /// The partition.
+        partition: PartitionIndex,
+        /// What is kept then.
+        committed: CommittedOffset,
+    },
+    /// The producer's transaction ends, for all groups.
+    EndTransaction {
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// The producer's epoch from here on.
+        producer_epoch: ProducerEpoch,
+        /// How it ends.
+        marker: EndMarker,
+    },
 }
 
 /// A record that is none of ours, or damaged.
@@ -47,6 +78,9 @@ pub enum RecordError {
     /// The bytes do not follow their format.
     #[error("group record: {0}")]
     Malformed(#[from] DecodeError),
+    /// Only offsets that are kept are written for a transaction.
+    #[error("a transaction holds a group record other than an offset")]
+    InTransaction,
 }
 
 message! {
@@ -122,31 +156,56 @@ const EXPIRING_OFFSET_VALUE: i16 = 1;
 const GROUP_VALUE: i16 = 3;
 
 impl GroupRecord {
-    /// The record's key, and its value unless it is a tombstone.
+    /// The record's key and value; `None` for the end of a transaction, which is a marker.
     ///
     /// # Errors
     /// A text longer than 32767 bytes: none that came over the wire is.
-    pub fn encode(&self) -> Result<(Bytes, Option<Bytes>), EncodeError> {
+    pub fn encode(&self) -> Result<Option<KeyValue>, EncodeError> {
         match self {
             Self::Offset { group_id, topic, partition, committed } => {
-                let (group, topic) = (group_id.clone(), topic.clone());
-                let key = OffsetCommitKey { group, topic, partition: partition.0 };
-                let value = committed.as_ref().map(|committed| {
-                    let expires = committed.expires.is_some();
-                    let version = if expires { EXPIRING_OFFSET_VALUE } else { OFFSET_VALUE };
-                    versioned(&OffsetCommitValue::from(committed), version)
-                });
-                Ok((versioned(&key, OFFSET_KEY)?, value.transpose()?))
+                offset(group_id, topic, *partition, committed.as_ref()).map(Some)
+            }
+            Self::PendingOffset { group_id, topic, partition, committed, .. } => {
+                offset(group_id, topic, *partition, Some(committed)).map(Some)
             }
             Self::Group { group_id, metadata } => {
                 let key = GroupMetadataKey { group: group_id.clone() };
                 let value = metadata.as_ref().map(|value| versioned(value, GROUP_VALUE));
-                Ok((versioned(&key, GROUP_KEY)?, value.transpose()?))
+                Ok(Some((versioned(&key, GROUP_KEY)?, value.transpose()?)))
             }
+            Self::EndTransaction { .. } => Ok(None),
         }
     }
 
-    /// Reads a record back; no value is a tombstone.
+    /// Reads back a record of a producer's transaction.
+    ///
+    /// # Errors
+    /// As [`GroupRecord::decode`]; `InTransaction` for anything but an offset that is kept.
+    pub fn decode_pending(
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+        key: Bytes,
+        value: Option<Bytes>,
+    ) -> Result<Self, RecordError> {
+        match Self::decode(key, value)? {
+            Self::Offset { group_id, topic, partition, committed: Some(committed) } => {
+                Ok(Self::PendingOffset {
+                    producer_id,
+                    producer_epoch,
+                    group_id,
+                    topic,
+                    partition,
+                    committed,
+                })
+            }
+            Self::Offset { committed: None, .. }
+            | Self::Group { .. }
+            | Self::PendingOffset { .. }
+            | Self::EndTransaction { .. } => Err(RecordError::InTransaction),
+        }
+    }
+
+    /// Reads back a record of no transaction; no value is a tombstone.
     ///
     /// # Errors
     /// `KeyType` for what is none of ours, `Malformed` for what is damaged.
@@ -170,6 +229,22 @@ impl GroupRecord {
             other => Err(RecordError::KeyType(other)),
         }
     }
+}
+
+fn offset(
+    group_id: &str,
+    topic: &str,
+    partition: PartitionIndex,
+    committed: Option<&CommittedOffset>,
+) -> Result<KeyValue, EncodeError> {
+    let (group, topic) = (group_id.to_owned(), topic.to_owned());
+    let key = OffsetCommitKey { group, topic, partition: partition.0 };
+    let value = committed.map(|committed| {
+        let expires = committed.expires.is_some();
+        let version = if expires { EXPIRING_OFFSET_VALUE } else { OFFSET_VALUE };
+        versioned(&OffsetCommitValue::from(committed), version)
+    });
+    Ok((versioned(&key, OFFSET_KEY)?, value.transpose()?))
 }
 
 fn versioned<M: Message>(message: &M, version: i16) -> Result<Bytes, EncodeError> {

@@ -7,14 +7,15 @@ use bytes::Bytes;
 
 use super::classic::{ClassicGroup, Phase, Step};
 use super::command::{
-    CommitOffsets, Heartbeat, Leaving, PartitionResults, Reply, SyncGroup, Synced,
+    CommitOffsets, Heartbeat, Leaving, PartitionCommit, PartitionResults, Reply, SyncGroup, Synced,
+    TopicCommit,
 };
 use super::error::GroupError;
 use super::members::Waiting;
 use super::offsets::{CommittedOffset, is_from_member};
 use super::records::GroupRecord;
 use crate::machine::Ticket;
-use crate::types::{Generation, Monotonic};
+use crate::types::{Generation, Monotonic, TopicId};
 
 impl ClassicGroup {
     /// Takes a sync. On `Ok` the ticket is parked or answered; an error is the caller's to answer.
@@ -184,31 +185,18 @@ impl ClassicGroup {
         if matches!(self.phase, Phase::Stable { .. } | Phase::Preparing { .. }) {
             self.touch(step, &request.member_id);
         }
-        let (max, now) = (step.config.offset_metadata_max_bytes, step.now.wall);
-        let mut results = Vec::new();
-        for topic in request.topics {
-            let mut partitions = Vec::new();
-            for row in topic.partitions {
-                let (partition, size) = (row.partition, row.metadata.len());
-                if size > max {
-                    let error = GroupError::OffsetMetadataTooLarge { got: size, max };
-                    partitions.push((partition, Err(error)));
-                    continue;
-                }
-                let committed =
-                    CommittedOffset::new(row, topic.topic_id, request.retention_ms, now);
-                self.offsets.set(&topic.topic, partition, Some(committed.clone()));
-                step.effects.write(GroupRecord::Offset {
-                    group_id: self.id.to_string(),
-                    topic: topic.topic.clone(),
-                    partition,
-                    committed: Some(committed),
-                });
-                partitions.push((partition, Ok(())));
-            }
-            results.push(PartitionResults { topic: topic.topic, partitions });
-        }
-        Ok(results)
+        let (retention_ms, now) = (request.retention_ms, step.now.wall);
+        Ok(each_commit(step, request.topics, |step, topic, topic_id, row| {
+            let partition = row.partition;
+            let committed = CommittedOffset::new(row, topic_id, retention_ms, now);
+            self.offsets.set(topic, partition, Some(committed.clone()));
+            step.effects.write(GroupRecord::Offset {
+                group_id: self.id.to_string(),
+                topic: topic.to_owned(),
+                partition,
+                committed: Some(committed),
+            });
+        }))
     }
 
     fn check_commit(&self, request: &CommitOffsets) -> Result<(), GroupError> {
@@ -228,7 +216,7 @@ impl ClassicGroup {
         }
     }
 
-    fn check_generation(&self, got: Generation) -> Result<(), GroupError> {
+    pub(super) fn check_generation(&self, got: Generation) -> Result<(), GroupError> {
         if got == self.generation {
             return Ok(());
         }
@@ -239,4 +227,27 @@ impl ClassicGroup {
     pub(super) fn wake_by(&mut self, at: Monotonic) {
         self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
     }
+}
+
+/// Keeps, by `keep`, those offsets whose note is not too long; a result for each.
+pub(super) fn each_commit(
+    step: &mut Step<'_>,
+    topics: Vec<TopicCommit>,
+    mut keep: impl FnMut(&mut Step<'_>, &str, TopicId, PartitionCommit),
+) -> Vec<PartitionResults> {
+    let max = step.config.offset_metadata_max_bytes;
+    let mut results = Vec::with_capacity(topics.len());
+    for TopicCommit { topic, topic_id, partitions } in topics {
+        let one = |row: PartitionCommit| {
+            let (partition, got) = (row.partition, row.metadata.len());
+            if got > max {
+                return (partition, Err(GroupError::OffsetMetadataTooLarge { got, max }));
+            }
+            keep(step, &topic, topic_id, row);
+            (partition, Ok(()))
+        };
+        let partitions = partitions.into_iter().map(one).collect();
+        results.push(PartitionResults { topic, partitions });
+    }
+    results
 }

@@ -1,5 +1,10 @@
 //! A partition that a machine of the broker writes its decisions to, and reads back at start. What
 //! a journal holds is always synced before it counts, whatever `ottla.durability` says of topics.
+//!
+//! A machine may keep records for producers' transactions (KIP-98): they lie in transactional batches
+//! under the producer's id and epoch, and a control batch says what becomes of them. So a compaction of
+//! the journal treats them as any topic's: aborted ones shadow nothing, nothing goes that an open
+//! transaction may still decide about.
 
 use std::sync::Arc;
 
@@ -9,8 +14,8 @@ use super::error::AppendError;
 use super::partition::Partition;
 use crate::log::ReadError;
 use crate::records::compression::DECOMPRESSED_LIMIT;
-use crate::records::{BatchBuilder, BatchError, NewRecord};
-use crate::types::{Now, Offset};
+use crate::records::{BatchBuilder, BatchError, ControlRecord, EndMarker, NewRecord, ValidBatch};
+use crate::types::{Now, Offset, ProducerEpoch, ProducerId};
 
 /// One key and value, as Kafka's internal topics hold them; no value deletes the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,61 @@ impl JournalRecord {
     pub fn size_bytes(&self) -> usize {
         let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         len(&self.key).saturating_add(len(&self.value))
+    }
+}
+
+/// One thing that a journal holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalEntry {
+    /// A record that counts at once.
+    Record(JournalRecord),
+    /// A record of a producer's open transaction: it counts if a marker commits that.
+    Pending {
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// In this epoch of it.
+        producer_epoch: ProducerEpoch,
+        /// What is to count.
+        record: JournalRecord,
+    },
+    /// A producer's transaction ends, in the broker's own topic that this journal is.
+    Marker {
+        /// Whose transaction.
+        producer_id: ProducerId,
+        /// The producer's epoch from here on.
+        producer_epoch: ProducerEpoch,
+        /// How it ends.
+        marker: EndMarker,
+    },
+}
+
+impl JournalEntry {
+    /// Bytes of key and value.
+    pub fn size_bytes(&self) -> usize {
+        const MARKER_BYTES: usize = 10;
+        match self {
+            Self::Record(record) | Self::Pending { record, .. } => record.size_bytes(),
+            Self::Marker { .. } => MARKER_BYTES,
+        }
+    }
+
+    /// Whether both can lie in one batch.
+    fn shares_batch(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Record(_), Self::Record(_)) => true,
+            (
+                Self::Pending { producer_id, producer_epoch, .. },
+                Self::Pending { producer_id: other_id, producer_epoch: other_epoch, .. },
+            ) => (producer_id, producer_epoch) == (other_id, other_epoch),
+            (Self::Record(_) | Self::Pending { .. } | Self::Marker { .. }, _) => false,
+        }
+    }
+
+    fn record(&self) -> Option<&JournalRecord> {
+        match self {
+            Self::Record(record) | Self::Pending { record, .. } => Some(record),
+            Self::Marker { .. } => None,
+        }
     }
 }
 
@@ -48,6 +108,14 @@ pub enum JournalError {
         /// What is wrong with it.
         error: BatchError,
     },
+    /// A control batch in it.
+    #[error("journal {topic} at offset {offset}: no marker of a transaction")]
+    Marker {
+        /// The journal's name.
+        topic: String,
+        /// Where the batch begins.
+        offset: Offset,
+    },
 }
 
 /// A journal over one partition.
@@ -65,7 +133,40 @@ impl Journal {
     /// Appends `records` as one batch: after a crash all of them are there or none. Returns the end
     /// to wait for with [`Journal::durable`].
     pub fn append(&self, records: &[JournalRecord], now: Now) -> Result<Offset, AppendError> {
-        let mut batch = BatchBuilder::new();
+        self.append_records(BatchBuilder::new(), records.iter(), now)
+    }
+
+    /// Appends the first of `entries`, as many as can lie in one batch: those of one transaction, or
+    /// of none. Returns how many, and the end to wait for with [`Journal::durable`].
+    pub fn append_some(
+        &self,
+        entries: &[JournalEntry],
+        now: Now,
+    ) -> Result<(usize, Offset), AppendError> {
+        let Some(first) = entries.first() else { return Ok((0, self.end())) };
+        let builder = match first {
+            JournalEntry::Record(_) => BatchBuilder::new(),
+            // Each batch begins with sequence 0, as Kafka's coordinator writes them.
+            JournalEntry::Pending { producer_id, producer_epoch, .. } => {
+                BatchBuilder::new().producer(*producer_id, *producer_epoch, 0).transactional()
+            }
+            JournalEntry::Marker { producer_id, producer_epoch, marker } => {
+                let batch = marker.batch(*producer_id, *producer_epoch, now.wall)?;
+                return Ok((1, self.partition.append_own(batch, now)?.end));
+            }
+        };
+        let together = entries.iter().take_while(|entry| first.shares_batch(entry));
+        let records: Vec<_> = together.filter_map(JournalEntry::record).collect();
+        let count = records.len();
+        Ok((count, self.append_records(builder, records.into_iter(), now)?))
+    }
+
+    fn append_records<'a>(
+        &self,
+        mut batch: BatchBuilder,
+        records: impl Iterator<Item = &'a JournalRecord>,
+        now: Now,
+    ) -> Result<Offset, AppendError> {
         for record in records {
             batch.push(&NewRecord {
                 timestamp: now.wall,
@@ -97,8 +198,8 @@ impl Journal {
         &self.partition
     }
 
-    /// Gives every record to `take`, oldest first.
-    pub fn replay(&self, take: impl FnMut(JournalRecord)) -> Result<(), JournalError> {
+    /// Gives everything in it to `take`, oldest first.
+    pub fn replay(&self, take: impl FnMut(JournalEntry)) -> Result<(), JournalError> {
         self.replay_from(self.partition.watermarks().log_start, take)
     }
 
@@ -106,23 +207,44 @@ impl Journal {
     pub fn replay_from(
         &self,
         offset: Offset,
-        mut take: impl FnMut(JournalRecord),
+        mut take: impl FnMut(JournalEntry),
     ) -> Result<(), JournalError> {
         for batch in self.partition.reader()?.batches(offset) {
-            let batch = batch?;
-            if batch.header().attributes.is_control() {
+            self.replay_batch(&batch?, &mut take)?;
+        }
+        Ok(())
+    }
+
+    fn replay_batch(
+        &self,
+        batch: &ValidBatch,
+        take: &mut impl FnMut(JournalEntry),
+    ) -> Result<(), JournalError> {
+        let header = *batch.header();
+        let offset = header.base_offset;
+        let topic = || self.partition.topic.to_string();
+        let fault = |error| JournalError::Batch { topic: topic(), offset, error };
+        let (producer_id, producer_epoch) = (header.producer_id, header.producer_epoch);
+        let records = batch.records(DECOMPRESSED_LIMIT).map_err(fault)?;
+        for record in &records {
+            let record = record.map_err(|error| fault(error.into()))?;
+            if header.attributes.is_control() {
+                match ControlRecord::decode(&record) {
+                    Some(ControlRecord::End(marker)) => {
+                        take(JournalEntry::Marker { producer_id, producer_epoch, marker });
+                    }
+                    Some(ControlRecord::Other(_)) => {}
+                    None => return Err(JournalError::Marker { topic: topic(), offset }),
+                }
                 continue;
             }
-            let fault = |error| JournalError::Batch {
-                topic: self.partition.topic.to_string(),
-                offset: batch.header().base_offset,
-                error,
-            };
-            let records = batch.records(DECOMPRESSED_LIMIT).map_err(fault)?;
-            for record in &records {
-                let record = records.own(&record.map_err(|error| fault(error.into()))?);
-                take(JournalRecord { key: record.key, value: record.value });
-            }
+            let owned = records.own(&record);
+            let record = JournalRecord { key: owned.key, value: owned.value };
+            take(if header.attributes.is_transactional() {
+                JournalEntry::Pending { producer_id, producer_epoch, record }
+            } else {
+                JournalEntry::Record(record)
+            });
         }
         Ok(())
     }

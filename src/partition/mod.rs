@@ -26,7 +26,7 @@ mod waiters;
 pub use compaction::{Compacted, CompactionError};
 pub use error::{AppendError, ReadError, RecordError};
 pub use flusher::{Flusher, Rounds};
-pub use journal::{Journal, JournalError, JournalRecord};
+pub use journal::{Journal, JournalEntry, JournalError, JournalRecord};
 pub use partition::{
     Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName, Watermarks,
 };

@@ -69,6 +69,15 @@ pub struct Appended {
     pub log_start_offset: Offset,
 }
 
+/// Who made a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// A producer: what it repeats is not stored again, and its records may get our time.
+    Producer { log_append_time: bool },
+    /// The broker, which repeats nothing.
+    Broker,
+}
+
 /// Which records a read may return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isolation {
@@ -249,29 +258,33 @@ impl Partition {
         if !self.context.space.take(size) {
             return Err(AppendError::DiskFull);
         }
-        self.store(batch, now, config.log_append_time)
+        self.store(batch, now, Origin::Producer { log_append_time: config.log_append_time })
     }
 
-    /// Appends a batch of the broker's own making, past the rules for producers.
+    /// Appends a batch of the broker's own making, past the rules for producers: those for sequences
+    /// too, for the broker writes down what others told it under their producer ids.
     pub fn append_own(
         self: &Arc<Self>,
         batch: ValidBatch,
         now: Now,
     ) -> Result<Appended, AppendError> {
-        self.store(batch, now, false)
+        self.store(batch, now, Origin::Broker)
     }
 
     fn store(
         self: &Arc<Self>,
         mut batch: ValidBatch,
         now: Now,
-        log_append_time: bool,
+        origin: Origin,
     ) -> Result<Appended, AppendError> {
         let mut guard = self.lock();
         let Writer { log, producers, broken, unsaved_bytes, .. } = &mut *guard;
         let log = usable(log, broken)?;
         let start = log.start_offset();
-        if let Checked::Duplicate { base_offset, timestamp } = producers.check(batch.header())? {
+        if origin != Origin::Broker
+            && let Checked::Duplicate { base_offset, timestamp } =
+                producers.check(batch.header())?
+        {
             let end = base_offset.plus(i64::from(batch.header().last_offset_delta) + 1);
             let log_append_time = Some(timestamp);
             return Ok(Appended { base_offset, end, log_append_time, log_start_offset: start });
@@ -291,7 +304,8 @@ impl Partition {
         Ok(Appended {
             base_offset,
             end,
-            log_append_time: log_append_time.then_some(now.wall),
+            log_append_time: (origin == Origin::Producer { log_append_time: true })
+                .then_some(now.wall),
             log_start_offset: start,
         })
     }

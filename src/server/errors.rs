@@ -142,6 +142,7 @@ impl From<&GroupError> for ErrorCode {
             GroupError::InvalidSessionTimeout { .. } => Self::InvalidSessionTimeout,
             GroupError::RebalanceInProgress => Self::RebalanceInProgress,
             GroupError::OffsetMetadataTooLarge { .. } => Self::OffsetMetadataTooLarge,
+            GroupError::InvalidProducerEpoch { .. } => Self::InvalidProducerEpoch,
             GroupError::NonEmptyGroup(_) => Self::NonEmptyGroup,
             GroupError::GroupIdNotFound(_) => Self::GroupIdNotFound,
             GroupError::MemberIdRequired(_) => Self::MemberIdRequired,

@@ -141,7 +141,11 @@ impl Run {
     pub(crate) async fn committed(&self, topic: &str) -> Result<i64, String> {
         let topics = Some(vec![(topic.to_owned(), vec![PartitionIndex(0)])]);
         let groups = vec![FetchGroup { group_id: GROUP.to_owned(), topics }];
-        let reply = self.broker.groups().call(Command::FetchOffsets(FetchOffsets { groups })).await;
+        let reply = self
+            .broker
+            .groups()
+            .call(Command::FetchOffsets(FetchOffsets { groups, require_stable: false }))
+            .await;
         let Reply::FetchOffsets(groups) = reply.map_err(|error| error.to_string())? else {
             return Err("another reply".to_owned());
         };

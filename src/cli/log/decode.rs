@@ -66,6 +66,10 @@ fn group(key: Bytes, value: Option<Bytes>) -> Result<Value, String> {
                 "members": members,
             }))
         }
+        // A batch says whether it is of a transaction, not its records.
+        Ok(GroupRecord::PendingOffset { .. } | GroupRecord::EndTransaction { .. }) => {
+            Ok(json!({ "record": "other" }))
+        }
         // Of another kind of group: Kafka's to read.
         Err(RecordError::KeyType(kind)) => Ok(json!({ "record": "other", "key_type": kind })),
         Err(error) => Err(error.to_string()),

@@ -8,15 +8,19 @@ use bytes::Bytes;
 use super::harness::Harness;
 use super::script::fresh_id;
 use crate::groups::{
-    Command, CommitOffsets, DeleteOffsets, FetchGroup, FetchOffsets, GroupConfig, GroupError,
-    Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving, ListGroups, PartitionCommit, Protocol,
-    Reply, SyncGroup, SyncProtocol, TopicCommit,
+    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, EndTransaction, FetchGroup,
+    FetchOffsets, GroupConfig, GroupError, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving,
+    ListGroups, PartitionCommit, Protocol, Reply, SyncGroup, SyncProtocol, TopicCommit,
 };
 use crate::machine::Ticket;
-use crate::types::{Generation, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use crate::records::{EndMarker, Outcome};
+use crate::types::{
+    Generation, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
+};
 
 const SEEDS: u64 = 12;
 const STEPS: u32 = 400;
+const PRODUCERS: [i64; 3] = [1, 2, 3];
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 #[test]
@@ -106,8 +110,10 @@ impl World {
             20..40 => self.rejoin(),
             40..60 => self.sync(),
             60..68 => self.heartbeat(),
-            68..73 => self.leave(),
-            73..82 => self.commit(),
+            68..71 => self.leave(),
+            71..76 => self.commit(),
+            76..80 => self.commit_in_transaction(),
+            80..82 => self.end_transaction(),
             82..86 => self.administer(),
             86..97 => {
                 let ms = self.pick(&[1, 1_000, 2_999, 5_000, 9_999, 70_000]);
@@ -126,8 +132,12 @@ impl World {
         self.forget_gone_groups();
     }
 
-    /// Without any requests every caller is answered, and at last every group goes.
+    /// Without any requests every caller is answered, and at last every group goes, once the
+    /// transactions have timed out.
     fn fall_silent(&mut self) {
+        for id in PRODUCERS {
+            self.end(id, 9, Outcome::Abort);
+        }
         self.advance(4 * 60 * 60 * 1_000);
         assert_eq!(self.harness.waiting_count(), 0, "everyone is answered");
         self.advance(9 * DAY_MS);
@@ -305,7 +315,8 @@ impl World {
         self.run(Command::Leave(LeaveGroup { group_id: client.group_id, members }));
     }
 
-    fn commit(&mut self) {
+    /// A client, or nobody in particular.
+    fn committer(&mut self) -> Client {
         let anyone = Client {
             group_id: self.group(),
             member_id: String::new(),
@@ -314,20 +325,55 @@ impl World {
             protocols: Vec::new(),
         };
         let client = self.client().unwrap_or_else(|| anyone.clone());
-        let client = self.pick(&[client, anyone]);
-        let (topic, partition) = (self.pick(&["t", "u"]).to_owned(), PartitionIndex(0));
-        let offset = Offset(i64::try_from(self.below(1_000)).unwrap() - 2);
+        self.pick(&[client, anyone])
+    }
+
+    fn commits(&mut self) -> TopicCommit {
         let row = PartitionCommit {
-            partition,
-            offset,
+            partition: PartitionIndex(0),
+            offset: Offset(i64::try_from(self.below(1_000)).unwrap() - 2),
             leader_epoch: self.pick(&[None, Some(LeaderEpoch(3))]),
             metadata: self.pick(&["", "note", "far too long"]).to_owned(),
         };
-        let topics = vec![TopicCommit {
-            topic: topic.clone(),
+        TopicCommit {
+            topic: self.pick(&["t", "u"]).to_owned(),
             topic_id: self.pick(&[TopicId::ZERO, TopicId(fresh_id(7))]),
             partitions: vec![row],
-        }];
+        }
+    }
+
+    fn commit_in_transaction(&mut self) {
+        let (client, topics) = (self.committer(), vec![self.commits(), self.commits()]);
+        let command = CommitOffsetsInTransaction {
+            producer_id: ProducerId(self.pick(&PRODUCERS)),
+            producer_epoch: ProducerEpoch(self.pick(&[0, 0, 0, 1])),
+            group_id: client.group_id,
+            member_id: client.member_id,
+            group_instance_id: client.group_instance_id,
+            generation: client.generation,
+            topics,
+        };
+        self.run(Command::CommitOffsetsInTransaction(command));
+    }
+
+    fn end_transaction(&mut self) {
+        let (id, epoch) = (self.pick(&PRODUCERS), self.pick(&[0, 1, 1]));
+        let outcome = self.pick(&[Outcome::Commit, Outcome::Commit, Outcome::Abort]);
+        self.end(id, epoch, outcome);
+    }
+
+    fn end(&mut self, id: i64, epoch: i16, outcome: Outcome) {
+        self.run(Command::EndTransaction(EndTransaction {
+            producer_id: ProducerId(id),
+            producer_epoch: ProducerEpoch(epoch),
+            marker: EndMarker { outcome, coordinator_epoch: 0 },
+        }));
+    }
+
+    fn commit(&mut self) {
+        let (client, commits) = (self.committer(), self.commits());
+        let (topic, partition) = (commits.topic.clone(), commits.partitions[0].partition);
+        let offset = commits.partitions[0].offset;
         let retention_ms = self.pick(&[None, None, Some(-1), Some(700_000)]);
         let replies = self.run(Command::CommitOffsets(CommitOffsets {
             group_id: client.group_id.clone(),
@@ -336,7 +382,7 @@ impl World {
             generation: client.generation,
             retention_ms,
             knows_group_id_not_found: true,
-            topics,
+            topics: vec![commits],
         }));
         let [(_, Reply::CommitOffsets(Ok(results)))] = replies.as_slice() else { return };
         if results.iter().all(|it| it.partitions.iter().all(|(_, result)| result.is_ok())) {
@@ -347,7 +393,8 @@ impl World {
     fn expect(&mut self, group_id: &str, topic: &str, partition: PartitionIndex, offset: Offset) {
         let topics = Some(vec![(topic.to_owned(), vec![partition])]);
         let groups = vec![FetchGroup { group_id: group_id.to_owned(), topics }];
-        let replies = self.run(Command::FetchOffsets(FetchOffsets { groups }));
+        let replies =
+            self.run(Command::FetchOffsets(FetchOffsets { groups, require_stable: false }));
         let [(_, Reply::FetchOffsets(fetched))] = replies.as_slice() else { panic!("{replies:?}") };
         let kept = fetched[0].topics[0].1[0].committed.as_ref().map(|it| it.offset);
         assert_eq!(kept, Some(offset), "what was committed is fetched");
@@ -362,6 +409,7 @@ impl World {
             2 => Command::Describe(vec![group_id]),
             3 => Command::FetchOffsets(FetchOffsets {
                 groups: vec![FetchGroup { group_id, topics: None }],
+                require_stable: true,
             }),
             _ => Command::TopicsDeleted(vec![("t".to_owned(), TopicId::ZERO)]),
         };

@@ -7,7 +7,9 @@
 //! heartbeat LABEL GROUP gen= member= [instance=]
 //! leave LABEL GROUP WHO...               WHO: MEMBER, MEMBER@INSTANCE, @INSTANCE
 //! commit LABEL GROUP [gen=-1] [member=] [instance=] [v=8] [retention=] TOPIC:PARTITION=OFFSET[/NOTE]...
-//! fetch LABEL GROUP [TOPIC:PARTITION]... without any, all
+//! txn-commit LABEL GROUP producer= [epoch=0] [gen=-1] [member=] [instance=] TOPIC:PARTITION=OFFSET...
+//! txn-end LABEL commit|abort producer= [epoch=0] [coordinator=0]
+//! fetch LABEL GROUP [stable=no] [TOPIC:PARTITION]... without any, all
 //! delete-groups LABEL GROUP...           delete-offsets LABEL GROUP TOPIC:PARTITION...
 //! describe LABEL GROUP...                list LABEL [states=] [types=]
 //! topic-deleted LABEL TOPIC              config KEY=VALUE  (before all others)
@@ -23,11 +25,13 @@ use uuid::Uuid;
 
 use crate::groups::subscription;
 use crate::groups::{
-    Command, CommitOffsets, CommittedOffset, DeleteOffsets, FetchGroup, FetchOffsets, GroupError,
-    GroupRecord, Heartbeat, JoinGroup, LeaveGroup, Leaving, ListGroups, PartitionCommit,
-    PartitionResults, Protocol, Reply, SyncGroup, SyncProtocol, TopicCommit,
+    Command, CommitOffsets, CommitOffsetsInTransaction, CommittedOffset, DeleteOffsets,
+    EndTransaction, FetchGroup, FetchOffsets, FetchedPartition, GroupError, GroupRecord, Heartbeat,
+    JoinGroup, LeaveGroup, Leaving, ListGroups, PartitionCommit, PartitionResults, Protocol, Reply,
+    SyncGroup, SyncProtocol, TopicCommit,
 };
-use crate::types::{Generation, Offset, PartitionIndex, TopicId};
+use crate::records::{EndMarker, Outcome};
+use crate::types::{Generation, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
 
 const ZEROS: &str = "-00000000-0000-0000-0000-000000000";
 
@@ -137,8 +141,31 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: u32) -> Command {
         "commit" => Command::CommitOffsets(commit(group_id, &words)),
         "fetch" => {
             let topics = (!words.others.is_empty()).then(|| rows(&words.others));
-            Command::FetchOffsets(FetchOffsets { groups: vec![FetchGroup { group_id, topics }] })
+            let groups = vec![FetchGroup { group_id, topics }];
+            let require_stable = words.get("stable") == Some("yes");
+            Command::FetchOffsets(FetchOffsets { groups, require_stable })
         }
+        "txn-commit" => {
+            let CommitOffsets { member_id, group_instance_id, generation, topics, .. } =
+                commit(group_id.clone(), &words);
+            Command::CommitOffsetsInTransaction(CommitOffsetsInTransaction {
+                producer_id: ProducerId(words.number("producer", -1)),
+                producer_epoch: ProducerEpoch(words.number("epoch", 0)),
+                group_id,
+                member_id,
+                group_instance_id,
+                generation,
+                topics,
+            })
+        }
+        "txn-end" => Command::EndTransaction(EndTransaction {
+            producer_id: ProducerId(words.number("producer", -1)),
+            producer_epoch: ProducerEpoch(words.number("epoch", 0)),
+            marker: EndMarker {
+                outcome: if group_id == "commit" { Outcome::Commit } else { Outcome::Abort },
+                coordinator_epoch: words.number("coordinator", 0),
+            },
+        }),
         "delete-groups" => Command::DeleteGroups(all),
         "delete-offsets" => {
             Command::DeleteOffsets(DeleteOffsets { group_id, topics: rows(&words.others) })
@@ -237,6 +264,20 @@ pub(super) fn show_record(record: &GroupRecord) -> String {
             let value = committed.as_ref().map_or("none".to_owned(), show_committed);
             format!("write {group_id} {topic}:{partition} = {value}")
         }
+        GroupRecord::PendingOffset {
+            producer_id,
+            producer_epoch,
+            group_id,
+            topic,
+            partition,
+            committed,
+        } => {
+            let value = show_committed(committed);
+            format!("pend {producer_id}/{producer_epoch} {group_id} {topic}:{partition} = {value}")
+        }
+        GroupRecord::EndTransaction { producer_id, producer_epoch, marker } => {
+            format!("mark {producer_id}/{producer_epoch} {:?}", marker.outcome)
+        }
         GroupRecord::Group { group_id, metadata: None } => format!("write {group_id} = none"),
         GroupRecord::Group { group_id, metadata: Some(group) } => {
             let members = group.members.iter().map(|member| {
@@ -263,6 +304,14 @@ fn show_committed(committed: &CommittedOffset) -> String {
     let note = Some(&committed.metadata).filter(|it| !it.is_empty()).map(|it| format!("/{it}"));
     let until = committed.expires.map(|it| format!(" until {it}"));
     format!("{}{}{}", committed.offset, note.unwrap_or_default(), until.unwrap_or_default())
+}
+
+fn show_fetched(row: &FetchedPartition) -> String {
+    match &row.committed {
+        Some(committed) => show_committed(committed),
+        None if row.is_unstable => "unstable".to_owned(),
+        None => "none".to_owned(),
+    }
 }
 
 fn show_error(error: &GroupError) -> String {
@@ -321,18 +370,20 @@ pub(super) fn show_reply(label: &str, reply: &Reply) -> String {
         | Reply::Sync(Err(error))
         | Reply::Leave(Err(error))
         | Reply::CommitOffsets(Err(error))
+        | Reply::CommitOffsetsInTransaction(Err(error))
         | Reply::DeleteOffsets(Err(error)) => refused(error),
-        Reply::Heartbeat(result) => format!("{label} {}", show_result(result)),
-        Reply::Leave(Ok(results)) | Reply::DeleteGroups(results) => show_results(label, results),
-        Reply::CommitOffsets(Ok(topics)) | Reply::DeleteOffsets(Ok(topics)) => {
-            show_partitions(label, topics)
+        Reply::Heartbeat(result) | Reply::EndTransaction(result) => {
+            format!("{label} {}", show_result(result))
         }
+        Reply::Leave(Ok(results)) | Reply::DeleteGroups(results) => show_results(label, results),
+        Reply::CommitOffsets(Ok(topics))
+        | Reply::CommitOffsetsInTransaction(Ok(topics))
+        | Reply::DeleteOffsets(Ok(topics)) => show_partitions(label, topics),
         Reply::FetchOffsets(groups) => {
             let topics = groups.iter().flat_map(|group| &group.topics);
             let rows = topics.flat_map(|(topic, rows)| rows.iter().map(move |row| (topic, row)));
             let lines = rows.map(|(topic, row)| {
-                let value = row.committed.as_ref().map_or("none".to_owned(), show_committed);
-                format!("{label} {topic}:{} = {value}", row.partition)
+                format!("{label} {topic}:{} = {}", row.partition, show_fetched(row))
             });
             let lines: Vec<String> = lines.collect();
             if lines.is_empty() { format!("{label} nothing") } else { lines.join("\n") }

@@ -2,6 +2,7 @@
 
 mod alter_configs;
 pub(super) mod api_versions;
+mod commits;
 mod config_resources;
 mod create_partitions;
 mod create_topics;
