@@ -127,9 +127,9 @@ api_keys! {
         list_offsets::{ListOffsetsRequest => ListOffsetsResponse};
     Metadata = 3, advertise 0-13,
         metadata::{MetadataRequest => MetadataResponse};
-    OffsetCommit = 8, advertise 2-9,
+    OffsetCommit = 8, advertise 2-10,
         offset_commit::{OffsetCommitRequest => OffsetCommitResponse};
-    OffsetFetch = 9, advertise 1-9,
+    OffsetFetch = 9, advertise 1-10,
         offset_fetch::{OffsetFetchRequest => OffsetFetchResponse};
     FindCoordinator = 10, advertise 0-6,
         find_coordinator::{FindCoordinatorRequest => FindCoordinatorResponse};

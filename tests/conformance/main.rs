@@ -25,6 +25,7 @@ mod group;
 mod group_admin;
 mod group_join;
 mod group_offsets;
+mod group_offsets_by_id;
 mod group_states;
 mod idempotence;
 mod limits;
