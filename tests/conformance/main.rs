@@ -37,3 +37,4 @@ mod produce_checks;
 mod timestamps;
 mod topics;
 mod vectors;
+mod versions;
