@@ -15,6 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::codec::crc32c;
 use crate::ids::Ids;
 use crate::log::fs::{Fs, TMP_SUFFIX};
 use crate::log::{Checkpoint, LogError};

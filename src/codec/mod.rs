@@ -46,6 +46,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
+pub mod crc32c;
 mod error;
 mod field;
 mod message;

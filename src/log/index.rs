@@ -9,6 +9,7 @@
 //! i64, entry count u32, entries (relative offset u32, position u32, largest timestamp before i64),
 //! CRC-32C u32 of all before.
 
+use crate::codec::crc32c;
 use crate::records::BatchHeader;
 use crate::types::{Offset, Timestamp};
 

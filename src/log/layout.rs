@@ -18,6 +18,7 @@
 
 use uuid::Uuid;
 
+use crate::codec::crc32c;
 use crate::types::{Offset, PartitionIndex, TopicId};
 
 /// The file that ties a folder to a topic id.

@@ -20,6 +20,7 @@ use super::segment::{Segment, SegmentFactory};
 use super::sidecar::Sidecar;
 use super::start_offset;
 use super::sync::Unsynced;
+use crate::codec::crc32c;
 use crate::records::{BatchHeader, ValidBatch};
 use crate::types::{Offset, Timestamp};
 
@@ -467,8 +468,8 @@ impl Log {
         if limit <= 0 {
             return 0;
         }
-        let name = crc32c::crc32c(self.factory.dir.as_os_str().as_encoded_bytes());
-        i64::from(crc32c::crc32c_append(name, &base.0.to_be_bytes())) % limit
+        let name = self.factory.dir.as_os_str().as_encoded_bytes();
+        i64::from(crc32c::crc32c_of([name, &base.0.to_be_bytes()])) % limit
     }
 
     /// Makes what was written visible, the log end last.

@@ -20,6 +20,7 @@ use super::layout::{
     parse_segment_file, segment_file,
 };
 use super::start_offset;
+use crate::codec::crc32c;
 use crate::records::BatchHeader;
 use crate::records::header::{Attributes, LENGTH_MIN};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};

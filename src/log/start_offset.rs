@@ -9,6 +9,7 @@ use std::path::Path;
 use super::error::{Damage, LogError};
 use super::fs::Fs;
 use super::layout::START_OFFSET;
+use crate::codec::crc32c;
 use crate::types::Offset;
 
 const MAGIC: [u8; 4] = *b"OST1";

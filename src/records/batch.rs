@@ -11,6 +11,7 @@ use super::header::{
     BatchHeader, CRC_START, HEADER_LEN, HeaderError, LENGTH_OFFSET_END, MAGIC, PREFIX_LEN,
 };
 use super::record::{RecordError, Records};
+use crate::codec::crc32c;
 use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 /// The smallest length field of the formats before v2, which still have to be told apart.

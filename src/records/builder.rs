@@ -6,6 +6,7 @@ use super::batch::ValidBatch;
 use super::compression::{Codec, Compression, CompressionError, compress};
 use super::header::{Attributes, BatchHeader, CRC_START, HEADER_LEN, LENGTH_OFFSET_END};
 use super::record::{NewRecord, put_record};
+use crate::codec::crc32c;
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Collects records; the first one's timestamp is the base of the others.
@@ -146,7 +147,7 @@ pub(super) fn seal(mut header: BatchHeader, area: &[u8]) -> Option<ValidBatch> {
     let size = HEADER_LEN.checked_add(area.len())?;
     header.length = i32::try_from(size - LENGTH_OFFSET_END).ok()?;
     let encoded = header.encode();
-    let crc = crc32c::crc32c_append(crc32c::crc32c(encoded.get(CRC_START..)?), area);
+    let crc = crc32c::crc32c_of([encoded.get(CRC_START..)?, area]);
     header.crc = crc;
     let mut bytes = Vec::with_capacity(size);
     bytes.extend_from_slice(&header.encode());

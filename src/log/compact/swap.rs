@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Cleaned;
+use crate::codec::crc32c;
 use crate::log::error::{Damage, LogError, SegmentError};
 use crate::log::fs::{Fs, OpenMode, TMP_SUFFIX};
 use crate::log::layout::{

@@ -11,6 +11,7 @@ use std::collections::VecDeque;
 use bytes::{Buf, BufMut};
 
 use super::{Entry, KEPT_BATCHES, Kept, Producers};
+use crate::codec::crc32c;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 const MAGIC: &[u8; 4] = b"OPS1";
