@@ -121,7 +121,7 @@ macro_rules! api_keys {
 api_keys! {
     Produce = 0, advertise 0-11 serve 3+,
         produce::{ProduceRequest => ProduceResponse};
-    Fetch = 1, advertise 4-17,
+    Fetch = 1, advertise 4-18,
         fetch::{FetchRequest => FetchResponse};
     ListOffsets = 2, advertise 0-10,
         list_offsets::{ListOffsetsRequest => ListOffsetsResponse};

@@ -49,7 +49,7 @@ fn a_topic_is_known_by_its_id_too() {
     kit::create_topic(&mut client, "hit", 1, &[]);
     let mut request = kit::fetch_request("hit", 0, 0);
     request.topics[0].topic_id = kit::topic_id(&mut client, "hit");
-    for version in [FETCH, 17] {
+    for version in [FETCH, 18] {
         let row = kit::only_partition(&client.call(version, &request));
         assert_eq!(row.error_code, ErrorCode::KafkaStorageError, "version {version}");
     }

@@ -28,7 +28,7 @@ fn every_version_reads_what_is_stored() {
     let topic = kit::topic(&mut client, 1);
     kit::produced(&mut client, &topic, 0, Batch::of(&["a", "b"]));
     let id = kit::topic_id(&mut client, &topic);
-    for version in 4..=17 {
+    for version in 4..=18 {
         let mut request = kit::fetch_request(&topic, 0, 0);
         request.topics[0].topic_id = id;
         let response = client.call(version, &request);
@@ -153,7 +153,7 @@ fn beside_what_does_not_exist_a_partition_is_waited_for() {
     by_id.topics[0].topic_id = kit::topic_id(&mut writer, &topic);
     by_id.topics.extend(kit::fetch_request("", 0, 0).topics);
     by_id.topics[1].topic_id = Uuid::new_v4();
-    for (version, request) in [(FETCH, by_name), (17, by_id)] {
+    for (version, request) in [(FETCH, by_name), (18, by_id)] {
         let clock = Clock::system();
         let response = reader.call(version, &waiting(request.clone(), 300, 1));
         assert!(clock.elapsed() >= Duration::from_millis(295), "after {:?}", clock.elapsed());
@@ -257,7 +257,7 @@ fn unknown_topics_and_partitions_are_told_each_by_its_error() {
         assert_eq!((data.high_watermark, data.last_stable_offset), (-1, -1));
         assert_eq!((data.log_start_offset, data.records.is_empty()), (-1, true));
     }
-    for version in 13..=17 {
+    for version in 13..=18 {
         let mut request = kit::fetch_request("", 0, 0);
         request.topics[0].topic_id = Uuid::new_v4();
         let data = kit::only_partition(&client.call(version, &request));

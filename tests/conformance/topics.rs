@@ -427,7 +427,7 @@ fn a_topic_made_anew_has_a_new_id_and_starts_at_0() {
     let new_id = kit::topic_id(&mut client, &name);
     assert_ne!(new_id, old_id);
     assert_eq!(kit::end_offset(&mut client, &name, 0), 0);
-    for version in 13..=17 {
+    for version in 13..=18 {
         let mut request: FetchRequest = kit::fetch_request("", 0, 0);
         request.topics[0].topic_id = old_id;
         let data = kit::only_partition(&client.call(version, &request));

@@ -1,5 +1,5 @@
-//! Fetch (API 1, v4-17): whole stored batches, sent from their files. KIP-74 (limits), KIP-98 (v4),
-//! KIP-320 (v9), KIP-516 (v13).
+//! Fetch (API 1, v4-18): whole stored batches, sent from their files. KIP-74 (limits), KIP-98 (v4),
+//! KIP-320 (v9), KIP-516 (v13). What v18 adds (KIP-1166) is between brokers.
 //!
 //! Fetch sessions (KIP-227) are declined: every answer has session id 0, after which clients send
 //! full requests. A request inside a session that cannot exist is told so (70).
