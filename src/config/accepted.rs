@@ -83,7 +83,6 @@ pub const ACCEPTED: &[&str] = &[
     "ssl.",
     "telemetry.",
     "transaction.",
-    "transactional.id.expiration.ms",
     "unstable.",
     "zookeeper.",
 ];

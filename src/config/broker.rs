@@ -267,6 +267,9 @@ config_keys! {
         /// writes to two counts twice. Beyond it a partition forgets its oldest ones.
         "ottla.max.producers" => ottla_max_producers: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
+        /// The most transactional ids.
+        "ottla.max.transactional.ids" => ottla_max_transactional_ids: i32 = 100_000,
+            { valid: Valid::AtLeast(1) };
         /// What to do with a replication factor above the number of nodes: `clamp` makes as many
         /// replicas as there are nodes, `strict` refuses it as Kafka does.
         "ottla.replication.factor.policy" => ottla_replication_factor_policy: ReplicationPolicy =
@@ -283,6 +286,21 @@ config_keys! {
             { valid: Valid::AtLeast(1), kafka_default: Some("50") };
         /// The largest request, in bytes.
         "socket.request.max.bytes" => socket_request_max_bytes: i32 = 104_857_600,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance };
+        /// How often transactions that are open for too long are looked for, in ms. Stored and shown:
+        /// ottla ends each one on time.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms" =>
+            transaction_abort_interval_ms: i32 = 10_000,
+            { valid: Valid::AtLeast(1), importance: Importance::Low };
+        /// The longest that a producer may ask to keep a transaction open, in ms.
+        "transaction.max.timeout.ms" => transaction_max_timeout_ms: i32 = 900_000,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance };
+        /// How often transactional ids that nobody uses any more are looked for, in ms.
+        "transaction.remove.expired.transaction.cleanup.interval.ms" =>
+            transaction_expiration_interval_ms: i32 = 3_600_000,
+            { valid: Valid::AtLeast(1), importance: Importance::Low };
+        /// How many ms after its last change a transactional id is forgotten.
+        "transactional.id.expiration.ms" => transactional_id_expiration_ms: i32 = 604_800_000,
             { valid: Valid::AtLeast(1), importance: HIGH.importance };
         /// See the topic config.
         "unclean.leader.election.enable" => unclean_leader_election_enable: bool = false,
