@@ -21,6 +21,7 @@ pub mod protocol;
 pub mod records;
 pub mod server;
 pub mod telemetry;
+pub mod txn;
 pub mod types;
 
 pub use embed::{Builder, DeclaredTopic, Ottla, StartError, StopError};

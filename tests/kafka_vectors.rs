@@ -13,11 +13,13 @@ use ottla::catalog::CatalogRecord;
 use ottla::groups::GroupRecord;
 use ottla::log::fs::RealFs;
 use ottla::log::{Checkpoint, Log, LogConfig, layout};
+use ottla::machine::{Effects, Machine, Ticket};
 use ottla::records::record::put_record;
 use ottla::records::{
     BatchHeader, Codec, Compression, ControlRecord, EndMarker, NewRecord, Outcome, ValidBatch,
 };
-use ottla::types::{Offset, Timestamp};
+use ottla::txn::{Command, Coordinator, DescribedTransaction, Reply, TransactionRecord, TxnConfig};
+use ottla::types::{Monotonic, Now, Offset, Timestamp};
 
 const LIMIT: usize = 1 << 24;
 const NOW: Timestamp = Timestamp(1_795_320_000_000);
@@ -189,6 +191,34 @@ fn every_record_of_the_groups_journal_comes_back_byte_for_byte() {
         let record = GroupRecord::decode(key.clone(), value.clone()).unwrap();
         assert_eq!(record.encode().unwrap(), Some((key, value)), "{record:?}");
     }
+}
+
+#[test]
+fn every_record_of_the_transactions_journal_comes_back_byte_for_byte() {
+    let now = Now { wall: NOW, monotonic: Monotonic(0) };
+    let mut coordinator = Coordinator::new(TxnConfig::default(), now);
+    let records = journal("__transaction_state-0");
+    assert_eq!(records.len(), 17);
+    for (key, value) in records {
+        let key = key.unwrap();
+        let record = TransactionRecord::decode(key.clone(), value.clone()).unwrap();
+        assert_eq!(record.encode().unwrap(), (key, value), "{record:?}");
+        coordinator.replay(now, record);
+    }
+    let mut effects = Effects::default();
+    let ids = vec!["tx-1".to_owned(), "tx-2".to_owned()];
+    coordinator.handle(now, Ticket(0), Command::Describe(ids), &mut effects);
+    let (_, Reply::Describe(described)) = effects.replies.remove(0) else { panic!("described") };
+    let described = described.into_iter().map(|row| {
+        let DescribedTransaction { producer, state, started, partitions, .. } = row.unwrap();
+        let (id, epoch) = (producer.producer_id.0, producer.producer_epoch.0);
+        (id, epoch, state.name(), started.unwrap().0, partitions.len())
+    });
+    let expected = [
+        (4, 2, "CompleteCommit", 1_795_315_088_377, 0),
+        (5, 0, "CompleteCommit", 1_795_315_089_216, 0),
+    ];
+    assert_eq!(described.collect::<Vec<_>>(), expected);
 }
 
 #[test]

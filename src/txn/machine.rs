@@ -1,0 +1,292 @@
+//! The coordinator over all transactional ids: finds the one a command is for, writes what changed,
+//! and keeps the deadlines of open transactions and the list of markers that are due.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::command::{Command, DescribedTransaction, MarkersDue, Producer, Reply};
+use super::config::TxnConfig;
+use super::error::TxnError;
+use super::listing::{describe, list};
+use super::records::TransactionRecord;
+use super::requests::{check_id, not_found};
+use super::state::TransactionState;
+use super::transaction::Transaction;
+use crate::clock::SteadyTime;
+use crate::machine::{Effects, Machine, Ticket};
+use crate::types::{Monotonic, Now, PartitionIndex, ProducerId};
+
+/// How long an overdue transaction waits for a fresh producer id before it is looked at again.
+const SPARE_WAIT_MS: u64 = 1_000;
+/// Transactions that time out in one step, and markers that are told in one reply.
+const BATCH_COUNT_MAX: usize = 1_000;
+
+pub(super) type Out = Effects<TransactionRecord, Reply>;
+
+/// All transactional ids of one coordinator. Pure: see [`Machine`].
+#[derive(Debug)]
+pub struct Coordinator {
+    pub(super) config: TxnConfig,
+    pub(super) ids: BTreeMap<Arc<str>, Transaction>,
+    /// Of every open transaction.
+    deadlines: BTreeSet<(Monotonic, Arc<str>)>,
+    /// Those with markers due.
+    pub(super) preparing: BTreeSet<Arc<str>>,
+    /// Those among them that nobody was told of.
+    pub(super) untold: BTreeSet<Arc<str>>,
+    waiter: Option<Ticket>,
+    pub(super) spares: VecDeque<ProducerId>,
+    pub(super) expiration_check: Monotonic,
+    /// What the age of ids is judged by.
+    expiration_time: SteadyTime,
+}
+
+impl Coordinator {
+    /// A coordinator without ids; [`Machine::replay`] brings them back.
+    pub fn new(config: TxnConfig, now: Now) -> Self {
+        let expiration_check = now.monotonic.plus_ms(config.expiration_check_interval_ms);
+        Self {
+            config,
+            ids: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            preparing: BTreeSet::new(),
+            untold: BTreeSet::new(),
+            waiter: None,
+            spares: VecDeque::new(),
+            expiration_check,
+            expiration_time: SteadyTime::new(now),
+        }
+    }
+
+    /// How many ids are known.
+    pub fn id_count(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// How many transactions are open.
+    pub fn open_count(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// Whether a fresh producer id should be supplied, so that none is lacking when an id is taken or
+    /// its epochs run out.
+    pub fn wants_producer_id(&self) -> bool {
+        self.spares.is_empty()
+    }
+
+    /// Whether the markers of this id's last transaction are due or being written, so that a further
+    /// request would be told to come again (51).
+    pub fn is_ending(&self, transactional_id: &str) -> bool {
+        self.preparing.contains(transactional_id)
+    }
+
+    /// Whether `producer` has an open transaction that this partition is part of: whether it may begin
+    /// one in the partition. The answer holds as long as the coordinator does not take a command: so
+    /// append while you look, and the end marker comes after (KIP-890).
+    pub fn is_part_of(&self, producer: &Producer, topic: &str, partition: PartitionIndex) -> bool {
+        self.ids.get(producer.transactional_id.as_str()).is_some_and(|transaction| {
+            transaction.state == TransactionState::Ongoing
+                && transaction.check_holder(producer).is_ok()
+                && transaction.partitions.contains(topic, partition)
+        })
+    }
+
+    /// All markers that are due, told or not.
+    pub fn markers_due(&self) -> impl Iterator<Item = MarkersDue> {
+        self.preparing.iter().filter_map(|id| self.due(id))
+    }
+
+    fn due(&self, id: &str) -> Option<MarkersDue> {
+        let transaction = self.ids.get(id)?;
+        let TransactionState::Prepare(outcome) = transaction.state else { return None };
+        Some(MarkersDue {
+            producer: transaction.producer(),
+            coordinator_epoch: self.config.coordinator_epoch,
+            outcome,
+            version: transaction.version,
+            partitions: transaction.partitions.list(),
+        })
+    }
+
+    /// Takes up the state of an id: its deadline, and whether it has markers due.
+    pub(super) fn settle(&mut self, id: &str, deadline_before: Option<Monotonic>) {
+        let Some(transaction) = self.ids.get(id) else { return };
+        let id = &transaction.id;
+        if deadline_before != transaction.deadline {
+            if let Some(at) = deadline_before {
+                self.deadlines.remove(&(at, Arc::clone(id)));
+            }
+            if let Some(at) = transaction.deadline {
+                self.deadlines.insert((at, Arc::clone(id)));
+            }
+        }
+        if !transaction.state.is_prepared() {
+            self.preparing.remove(id);
+            self.untold.remove(id);
+        } else if self.preparing.insert(Arc::clone(id)) {
+            self.untold.insert(Arc::clone(id));
+        }
+    }
+
+    fn remove(&mut self, id: &str) {
+        let Some(transaction) = self.ids.remove(id) else { return };
+        if let Some(at) = transaction.deadline {
+            self.deadlines.remove(&(at, Arc::clone(&transaction.id)));
+        }
+        self.preparing.remove(id);
+        self.untold.remove(id);
+    }
+
+    /// Tells the one who waits of the markers that are due.
+    fn tell(&mut self, effects: &mut Out) {
+        if self.untold.is_empty() {
+            return;
+        }
+        let Some(ticket) = self.waiter.take() else { return };
+        let told: Vec<_> = self.untold.iter().take(BATCH_COUNT_MAX).cloned().collect();
+        for id in &told {
+            self.untold.remove(id);
+        }
+        let due = told.iter().filter_map(|id| self.due(id)).collect();
+        effects.reply(ticket, Reply::AwaitMarkers(due));
+    }
+
+    fn describe(&self, id: &str) -> Result<DescribedTransaction, TxnError> {
+        check_id(id)?;
+        self.ids.get(id).map(describe).ok_or_else(|| not_found(id))
+    }
+
+    /// Aborts what is open for too long, and fences its producer.
+    fn time_out(&mut self, now: Now, effects: &mut Out) {
+        let is_due = |(at, _): &&(Monotonic, Arc<str>)| *at <= now.monotonic;
+        let due = self.deadlines.iter().take_while(is_due).take(BATCH_COUNT_MAX);
+        let due: Vec<_> = due.map(|(_, id)| Arc::clone(id)).collect();
+        for id in due {
+            if self.fence(now, &id, effects).is_err() {
+                self.postpone(&id, now.monotonic.plus_ms(SPARE_WAIT_MS));
+            }
+        }
+    }
+
+    fn postpone(&mut self, id: &str, until: Monotonic) {
+        let Some(transaction) = self.ids.get_mut(id) else { return };
+        let before = transaction.deadline.replace(until);
+        self.settle(id, before);
+    }
+
+    /// Forgets ids that nobody has used for long.
+    fn expire(&mut self, now: Now, effects: &mut Out) {
+        let believed = self.expiration_time.look(now);
+        let is_old = |transaction: &&Transaction| {
+            let is_idle = match transaction.state {
+                TransactionState::Empty | TransactionState::Complete(_) => true,
+                TransactionState::Ongoing | TransactionState::Prepare(_) => false,
+            };
+            is_idle && transaction.updated.plus_ms(self.config.id_expiration_ms) <= believed
+        };
+        let old: Vec<_> = self
+            .ids
+            .values()
+            .filter(is_old)
+            .map(|transaction| Arc::clone(&transaction.id))
+            .collect();
+        for id in old {
+            self.remove(&id);
+            effects.write(TransactionRecord { transactional_id: id.to_string(), metadata: None });
+        }
+    }
+
+    /// What a restart would bring back. Under test only.
+    #[cfg(test)]
+    pub(super) fn durable(&self) -> BTreeMap<String, TransactionRecord> {
+        self.ids.iter().map(|(id, transaction)| (id.to_string(), transaction.record())).collect()
+    }
+
+    /// Panics if an invariant does not hold. Under test only.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        let (mut deadlines, mut preparing) = (BTreeSet::new(), BTreeSet::new());
+        for (id, transaction) in &self.ids {
+            assert_eq!(id, &transaction.id);
+            transaction.check();
+            deadlines.extend(transaction.deadline.map(|at| (at, Arc::clone(id))));
+            preparing.extend(transaction.state.is_prepared().then(|| Arc::clone(id)));
+        }
+        assert_eq!(deadlines, self.deadlines, "each open transaction has its deadline");
+        assert_eq!(preparing, self.preparing, "each ending transaction has markers due");
+        assert!(self.untold.is_subset(&self.preparing), "only markers that are due are told");
+        assert!(self.waiter.is_none() || self.untold.is_empty(), "who waits is told");
+        assert!(self.ids.len() <= self.config.id_count_max, "no more ids than there may be");
+    }
+}
+
+impl Machine for Coordinator {
+    type Command = Command;
+    type Reply = Reply;
+    type Record = TransactionRecord;
+
+    fn handle(&mut self, now: Now, ticket: Ticket, command: Command, effects: &mut Out) {
+        let reply = match command {
+            Command::InitProducerId(request) => {
+                Reply::InitProducerId(self.init(now, &request, effects))
+            }
+            Command::AddPartitions(request) => {
+                Reply::AddPartitions(self.add(now, &request, effects))
+            }
+            Command::VerifyPartitions(request) => Reply::VerifyPartitions(self.verify(request)),
+            Command::EndTransaction(request) => {
+                Reply::EndTransaction(self.end(now, &request, effects))
+            }
+            Command::AbortTransaction(id) => Reply::AbortTransaction(self.abort(now, &id, effects)),
+            Command::AwaitMarkers => {
+                if let Some(before) = self.waiter.replace(ticket) {
+                    effects.reply(before, Reply::AwaitMarkers(Vec::new()));
+                }
+                return self.tell(effects);
+            }
+            Command::GiveBackMarkers(ids) => {
+                self.give_back(&ids);
+                Reply::GiveBackMarkers
+            }
+            Command::MarkersWritten(producer) => {
+                Reply::MarkersWritten(self.markers_written(now, &producer, effects))
+            }
+            Command::SupplyProducerIds(producer_ids) => {
+                self.supply(producer_ids);
+                Reply::SupplyProducerIds
+            }
+            Command::Describe(ids) => {
+                Reply::Describe(ids.iter().map(|id| self.describe(id)).collect())
+            }
+            Command::List(filter) => Reply::List(list(self.ids.values(), &filter, now.wall)),
+        };
+        effects.reply(ticket, reply);
+        self.tell(effects);
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut Out) {
+        self.time_out(now, effects);
+        if self.expiration_check <= now.monotonic {
+            self.expiration_check =
+                now.monotonic.plus_ms(self.config.expiration_check_interval_ms.max(1));
+            self.expire(now, effects);
+        }
+        self.tell(effects);
+    }
+
+    fn next_deadline(&self) -> Option<Monotonic> {
+        let first = self.deadlines.first().map(|(at, _)| *at);
+        Some(first.map_or(self.expiration_check, |at| at.min(self.expiration_check)))
+    }
+
+    fn replay(&mut self, now: Now, record: TransactionRecord) {
+        let id: Arc<str> = Arc::from(record.transactional_id);
+        let kept =
+            record.metadata.and_then(|kept| Transaction::replayed(Arc::clone(&id), kept, now));
+        self.remove(&id);
+        if let Some(transaction) = kept {
+            self.ids.insert(Arc::clone(&id), transaction);
+            self.settle(&id, None);
+        }
+    }
+}
