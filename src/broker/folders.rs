@@ -2,7 +2,8 @@
 //! that is not tied is ever renamed or removed.
 //!
 //! The folder of a deleted partition gets another name at once and goes later, so that a topic of
-//! the same name can be made meanwhile. A folder in the data folder that ottla did not make has no
+//! the same name can be made meanwhile. One with records whose topic the catalog neither knows nor knows
+//! to be deleted gets another name too, and stays: the catalog may have lost it. A folder in the data folder that ottla did not make has no
 //! such file and is left alone, whatever its name.
 
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::PoisonError;
 use super::data_folder::{DataFolder, OpenError};
 use super::open::{METADATA_TOPIC, OFFSETS_TOPIC};
 use super::{Broker, snapshot};
-use crate::catalog;
+use crate::catalog::{self, Catalog};
 use crate::log::fs::Fs;
 use crate::log::layout;
 use crate::types::{PartitionIndex, Timestamp, TopicId};
@@ -45,6 +46,9 @@ pub(super) enum TieError {
     /// Somebody else's files are where the partition's should be.
     #[error("{} is in the way: it holds files, but no partition.metadata ties it to a topic", .0.display())]
     Foreign(PathBuf),
+    /// A folder that should have got another name still has this one.
+    #[error("{} is still another topic's folder: see the line above", .0.display())]
+    Taken(PathBuf),
 }
 
 /// Refuses a data folder whose partitions hold records while its catalog holds none: to go on would
@@ -81,7 +85,7 @@ pub(super) fn check_catalog_is_there(folder: &DataFolder) -> Result<(), OpenErro
 
 /// The topic that a folder is tied to; `None` for one that ottla did not make. `InvalidData` if its
 /// `partition.metadata` cannot be understood.
-fn tied_to(fs: &dyn Fs, dir: &Path) -> io::Result<Option<TopicId>> {
+pub(super) fn tied_to(fs: &dyn Fs, dir: &Path) -> io::Result<Option<TopicId>> {
     match fs.read(&dir.join(layout::PARTITION_METADATA), TIE_BYTES_MAX) {
         Ok(bytes) => {
             let id = std::str::from_utf8(&bytes).ok().and_then(layout::parse_partition_metadata);
@@ -93,7 +97,7 @@ fn tied_to(fs: &dyn Fs, dir: &Path) -> io::Result<Option<TopicId>> {
 }
 
 /// Whether a folder has a segment or a snapshot with something in it; one that does not exist has none.
-fn holds_records(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
+pub(super) fn holds_records(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
     if !fs.exists(dir) {
         return Ok(false);
     }
@@ -108,9 +112,9 @@ fn holds_records(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
 }
 
 impl Broker {
-    /// Makes the partition's folder and ties it to the topic's id; durable on return. A folder that
-    /// is tied to another id is a deleted topic's and is put away. The groups' journal is never put
-    /// away: it is tied anew.
+    /// Makes the partition's folder and ties it to the topic's id; durable on return. One that is
+    /// tied to another id must have been taken out of the way, see [`Self::make_way`]. The groups'
+    /// journal is tied anew.
     pub(super) fn tie_folder(
         &self,
         topic: &catalog::Topic,
@@ -127,10 +131,7 @@ impl Broker {
         match tied_to(fs, &dir).map_err(fault("read partition.metadata in", &dir))? {
             Some(id) if id == topic.id => return Ok(()),
             Some(_) if is_journal => {}
-            Some(other) => {
-                self.put_away(&topic.name, index, other, topic.config.file_delete_delay_ms)
-                    .map_err(fault("put away", &dir))?;
-            }
+            Some(_) => return Err(TieError::Taken(dir)),
             None if is_journal || opening == Opening::Start => {}
             None => {
                 let is_empty = !fs.exists(&dir) || fs.list(&dir).is_ok_and(|all| all.is_empty());
@@ -143,6 +144,25 @@ impl Broker {
         let file = dir.join(layout::PARTITION_METADATA);
         fs.create_dir_all(&dir).map_err(fault("make", &dir))?;
         fs.atomic_write(&file, text.as_bytes()).map_err(fault("write", &file))
+    }
+
+    /// Gives a folder that has the partition's name but is another topic's another name. What cannot
+    /// be done is told, and met again by [`Self::tie_folder`].
+    pub(super) fn make_way(
+        &self,
+        catalog: &Catalog,
+        topic: &catalog::Topic,
+        index: PartitionIndex,
+    ) {
+        let dir = self.folder.path.join(layout::partition_folder(&topic.name, index));
+        let is_journal = topic.name == OFFSETS_TOPIC && index == PartitionIndex(0);
+        match tied_to(&*self.folder.fs, &dir) {
+            Ok(Some(other)) if other != topic.id && !is_journal => {
+                let delay_ms = topic.config.file_delete_delay_ms;
+                self.take_out(&topic.name, index, (other, catalog.was_removed(other)), delay_ms);
+            }
+            Ok(_) | Err(_) => {}
+        }
     }
 
     /// Renames the folder of a partition of the topic `id` for deletion in `delay_ms`. A folder of
@@ -174,8 +194,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Partitions that the catalog does not have are what a deletion left behind: their folders are
-    /// put away, and those that were put away before go.
+    /// Folders of partitions that the catalog does not have get another name, and those that were put
+    /// away before go.
     pub(super) fn put_strays_away(&self) {
         let Ok(entries) = self.folder.fs.list(&self.folder.path) else { return };
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
@@ -210,13 +230,43 @@ impl Broker {
                 return;
             }
         };
-        let delay_ms = self.look_at_catalog(|all| all.topic_defaults().file_delete_delay_ms);
-        match self.put_away(topic, index, id, delay_ms) {
-            Ok(()) => tracing::warn!(topic, partition = %index, delay_ms,
-                "folder of a topic that does not exist any more: put away, and removed after the delay"),
-            Err(error) => {
-                tracing::error!(folder = %path.display(), %error, "folder of a deleted topic stays");
+        let (delay_ms, was_removed) = self.look_at_catalog(|catalog| {
+            (catalog.topic_defaults().file_delete_delay_ms, catalog.was_removed(id))
+        });
+        self.take_out(topic, index, (id, was_removed), delay_ms);
+    }
+
+    /// Gives a folder another name: for deletion if its topic was removed or nothing is lost with
+    /// it, and for ever if not.
+    fn take_out(
+        &self,
+        topic: &str,
+        index: PartitionIndex,
+        (id, was_removed): (TopicId, bool),
+        delay_ms: i64,
+    ) {
+        let path = self.folder.path.join(layout::partition_folder(topic, index));
+        let folder = path.display();
+        let may_go = match was_removed {
+            true => Ok(true),
+            false => holds_records(&*self.folder.fs, &path).map(|holds| !holds),
+        };
+        match may_go {
+            Ok(true) => match self.put_away(topic, index, id, delay_ms) {
+                Ok(()) => tracing::warn!(topic, partition = %index, delay_ms,
+                    "folder of a topic that does not exist any more: put away, and removed after the delay"),
+                Err(error) => tracing::error!(%folder, %error, "folder of a deleted topic stays"),
+            },
+            Ok(false) => {
+                let kept = layout::stray_folder(topic, index, self.ids.uuid());
+                match self.folder.fs.rename(&path, &self.folder.path.join(&kept)) {
+                    Ok(()) => tracing::warn!(%folder, kept,
+                        "folder has records of a topic that the catalog does not know: kept under \
+                         another name, which ottla never removes; see docs/durability.md for what to do"),
+                    Err(error) => tracing::error!(%folder, %error, "stray folder keeps its name"),
+                }
             }
+            Err(error) => tracing::error!(%folder, %error, "stray folder cannot be looked into"),
         }
     }
 

@@ -32,7 +32,7 @@ pub use boot::Boot;
 pub use cleaner::Cleaner;
 pub use data_folder::{DataFolderError, OpenError};
 pub use fetch::{Fetch, FetchError, Fetched, Look, PartitionFetch};
-pub use offline::{Access, OfflineError, OfflineFolder, snapshot_damage};
+pub use offline::{Access, OfflineError, OfflineFolder, StrayFate, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
 pub use open::{BrokerOptions, CloseError};
 pub use produce::{INTERNAL_TOPICS, ProduceError, Written};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::data_folder::{Clean, DataFolder, DataFolderError};
+use super::folders::{holds_records, tied_to};
 use super::open::METADATA_ID;
 use super::snapshot;
 use crate::catalog::{Catalog, CatalogRecord, Setup};
@@ -42,6 +43,17 @@ pub enum OfflineError {
     /// A broker runs on it, or it cannot be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
+}
+
+/// What becomes of a folder whose partition the catalog does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrayFate {
+    /// ottla did not make it, or cannot tell.
+    LeftAlone,
+    /// Its topic was deleted, or nothing is lost with it.
+    Removed,
+    /// It gets another name and stays.
+    Kept,
 }
 
 /// A data folder, held for as long as this lives.
@@ -101,6 +113,28 @@ impl OfflineFolder {
             .collect();
         found.sort();
         Ok(found.iter().map(|(topic, index)| layout::partition_folder(topic, *index)).collect())
+    }
+
+    /// The names of the folders that a start has kept because the catalog did not know their topics.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kept_strays(&self) -> io::Result<Vec<String>> {
+        let entries = self.folder.fs.list(&self.folder.path)?;
+        let strays =
+            entries.into_iter().filter(|it| it.is_dir && layout::is_stray_folder(&it.name));
+        Ok(strays.map(|entry| entry.name).collect())
+    }
+
+    /// What the next start does with the folder of a partition that the catalog does not have.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn fate_of_stray(&self, partition: &str) -> io::Result<StrayFate> {
+        let dir = self.dir(partition);
+        let Ok(Some(id)) = tied_to(self.fs(), &dir) else { return Ok(StrayFate::LeftAlone) };
+        let may_go = self.catalog()?.was_removed(id) || !holds_records(self.fs(), &dir)?;
+        Ok(if may_go { StrayFate::Removed } else { StrayFate::Kept })
     }
 
     /// What the last run knew of a partition, if its folder is still the same topic's.

@@ -138,7 +138,7 @@ impl Broker {
     fn open_topics(&self) -> Result<(), OpenError> {
         self.look_at_catalog(|catalog| {
             for topic in catalog.topics() {
-                self.carry_out(topic, Opening::Start);
+                self.carry_out(catalog, topic, Opening::Start);
             }
         });
         self.put_strays_away();

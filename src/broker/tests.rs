@@ -151,10 +151,26 @@ fn exists(fs: &FaultyFs, path: &str) -> bool {
 
 /// Whether the data folder has one of a deleted partition of `topic`.
 fn has_put_away(fs: &FaultyFs, topic: &str) -> bool {
+    has_renamed(fs, topic, "-delete")
+}
+
+/// Whether the data folder has one that is kept of a partition of `topic`.
+fn has_stray(fs: &FaultyFs, topic: &str) -> bool {
+    has_renamed(fs, topic, "-stray")
+}
+
+fn has_renamed(fs: &FaultyFs, topic: &str, suffix: &str) -> bool {
     let entries = fs.list(Path::new(DIR)).unwrap().into_iter();
     let prefix = format!("{topic}-0.");
     let mut names = entries.map(|entry| entry.name);
-    names.any(|name| name.starts_with(&prefix) && name.ends_with("-delete"))
+    names.any(|name| name.starts_with(&prefix) && name.ends_with(suffix))
+}
+
+/// Ties the folder of a topic to another one, which is known nowhere.
+fn tie_to_unknown(fs: &FaultyFs, folder: &str) {
+    let tie = Path::new(DIR).join(folder).join("partition.metadata");
+    let other = crate::log::layout::partition_metadata(Ids::random().topic_id());
+    fs.atomic_write(&tie, other.as_bytes()).unwrap();
 }
 
 #[test]
@@ -295,6 +311,48 @@ async fn folder_that_cannot_be_put_away_is_not_taken_over() {
     run.create("t").await;
     assert_eq!(run.append("t", 1).await, Offset(1));
     assert!(has_put_away(&fs, "t"));
+    run.pass_time();
+    assert!(!has_put_away(&fs, "t"));
+    run.stop();
+}
+
+#[tokio::test]
+async fn records_of_a_topic_that_the_catalog_does_not_know_are_kept_for_ever() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    run.stop();
+    put_file(&fs, "/data/lost-0/00000000000000000000.log", "records");
+    put_file(&fs, "/data/empty-0/00000000000000000000.log", "");
+    ["lost-0", "empty-0", "t-0"].into_iter().for_each(|folder| tie_to_unknown(&fs, folder));
+    for _ in 0..2 {
+        let run = start(&fs).unwrap();
+        // One whose name is free again, and one whose name a topic has that is known.
+        for topic in ["lost", "t"] {
+            assert!(has_stray(&fs, topic) && !has_put_away(&fs, topic), "{topic}");
+        }
+        assert!(!exists(&fs, "lost-0") && !has_stray(&fs, "empty"));
+        assert!(run.partition("t").is_offline(), "its records are elsewhere");
+        run.pass_time();
+        run.kill();
+    }
+    assert!(has_stray(&fs, "lost") && has_stray(&fs, "t"));
+}
+
+#[tokio::test]
+async fn folder_of_a_topic_whose_deletion_was_cut_short_goes() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.append("t", 10).await;
+    let refused = FaultKind::Error(io::ErrorKind::PermissionDenied);
+    fs.inject(Fault { op: Op::Rename, after: 0, kind: refused });
+    run.delete("t").await;
+    run.kill();
+    assert!(exists(&fs, "t-0"));
+    let run = start(&fs).unwrap();
+    assert!(has_put_away(&fs, "t") && !has_stray(&fs, "t"));
     run.pass_time();
     assert!(!has_put_away(&fs, "t"));
     run.stop();

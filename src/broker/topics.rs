@@ -162,13 +162,13 @@ impl Broker {
             }
         }
         for topic in touched.iter().filter_map(|id| catalog.topic(*id)) {
-            self.carry_out(topic, Opening::Change);
+            self.carry_out(&catalog, topic, Opening::Change);
         }
         Ok((outcome, end, removed))
     }
 
     /// Opens partitions that the catalog has and the registry has not, and puts settings in force.
-    pub(super) fn carry_out(&self, topic: &catalog::Topic, opening: Opening) {
+    pub(super) fn carry_out(&self, catalog: &Catalog, topic: &catalog::Topic, opening: Opening) {
         let config = settings::partition_config(&topic.config);
         let open = self.registry.by_id(topic.id);
         let mut partitions = open.map(|open| open.partitions.clone()).unwrap_or_default();
@@ -177,6 +177,7 @@ impl Broker {
         }
         for index in partitions.len()..topic.partitions.len() {
             let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
+            self.make_way(catalog, topic, index);
             partitions.push(self.open_partition(topic, index, config.clone(), opening));
         }
         let name = topic.name.as_str().into();

@@ -1,6 +1,6 @@
 //! The catalog itself: plain maps, and the one function that changes them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -116,7 +116,7 @@ pub enum Change {
 }
 
 /// The cluster. Equal catalogs were made by equal setups and say the same of everything but
-/// [`Catalog::version`] and [`Catalog::skipped_count`].
+/// [`Catalog::version`], [`Catalog::skipped_count`] and [`Catalog::was_removed`].
 #[derive(Clone, Debug)]
 pub struct Catalog {
     pub(super) setup: Setup,
@@ -136,6 +136,8 @@ pub struct Catalog {
     pub(super) inherited: Arc<TopicConfig>,
     pub(super) version: u64,
     pub(super) skipped_count: u64,
+    /// Topics whose removal was replayed, the last one behind.
+    pub(super) removed: VecDeque<TopicId>,
 }
 
 impl PartialEq for Catalog {
@@ -179,6 +181,7 @@ impl Catalog {
             inherited,
             version: 0,
             skipped_count: 0,
+            removed: VecDeque::new(),
         }
     }
 
@@ -207,6 +210,12 @@ impl Catalog {
     /// that is not there.
     pub fn skipped_count(&self) -> u64 {
         self.skipped_count
+    }
+
+    /// Whether the removal of that topic is known: it is, of the newest removals since the last
+    /// snapshot. Where it is not, the topic may be one that the catalog has lost.
+    pub fn was_removed(&self, id: TopicId) -> bool {
+        self.removed.contains(&id)
     }
 
     /// The topic with that id.

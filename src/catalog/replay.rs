@@ -17,6 +17,9 @@ use crate::types::{LeaderEpoch, NodeId, PartitionIndex, TopicId};
 /// and no-ops. A snapshot leaves them out.
 const MEANINGLESS: &[u32] = &[0, 1, 7, 8, 17, 20, 21, 23, 24, 25, 27, 28];
 
+/// Removals that are remembered.
+const REMOVED_MAX: usize = 10_000;
+
 impl Catalog {
     /// Takes one record, live or at start: the only way that a catalog changes. One that cannot be
     /// applied is counted and passed over.
@@ -110,6 +113,10 @@ impl Catalog {
     }
 
     fn replay_remove(&mut self, id: TopicId) -> Option<Change> {
+        if self.removed.len() >= REMOVED_MAX {
+            self.removed.pop_front();
+        }
+        self.removed.push_back(id);
         let topic = self.topics.remove(&id)?;
         self.names.remove(&topic.name);
         self.collisions.remove(&collision_key(&topic.name));

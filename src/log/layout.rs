@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `TOPIC-INDEX` | a partition's folder |
 //! | `TOPIC-INDEX.UUID-delete` | the same, of a deleted topic, until its files go |
+//! | `TOPIC-INDEX.UUID-stray` | the same, of a topic that is not known: kept for whoever misses it |
 //! | `partition.metadata` | which topic id the folder belongs to |
 //! | `00000000000000000042.log` | a segment, by the offset it begins at |
 //! | `….log.deleted` | a segment that retention or compaction has taken, until its file goes |
@@ -45,6 +46,7 @@ const KAFKA_TIME_INDEX_SUFFIX: &str = ".timeindex";
 /// What Kafka keeps beside each segment.
 const KAFKA_INDEX_SUFFIXES: [&str; 3] = [".index", KAFKA_TIME_INDEX_SUFFIX, ".txnindex"];
 const DELETE_FOLDER_SUFFIX: &str = "-delete";
+const STRAY_FOLDER_SUFFIX: &str = "-stray";
 const NAME_LEN_MAX: usize = 255;
 const OFFSET_DIGITS: usize = 20;
 
@@ -117,7 +119,16 @@ pub fn parse_partition_folder(name: &str) -> Option<(&str, PartitionIndex)> {
 /// Name of a deleted partition's folder; `unique` keeps two of them apart. Long names are cut, as
 /// a file system takes 255 bytes.
 pub fn deleted_folder(topic: &str, partition: PartitionIndex, unique: Uuid) -> String {
-    let ending = format!("-{partition}.{}{DELETE_FOLDER_SUFFIX}", unique.simple());
+    renamed_folder(topic, partition, unique, DELETE_FOLDER_SUFFIX)
+}
+
+/// Name of the folder of a partition whose topic is not known; otherwise as [`deleted_folder`].
+pub fn stray_folder(topic: &str, partition: PartitionIndex, unique: Uuid) -> String {
+    renamed_folder(topic, partition, unique, STRAY_FOLDER_SUFFIX)
+}
+
+fn renamed_folder(topic: &str, partition: PartitionIndex, unique: Uuid, suffix: &str) -> String {
+    let ending = format!("-{partition}.{}{suffix}", unique.simple());
     let kept = NAME_LEN_MAX.saturating_sub(ending.len());
     let topic: String = topic.chars().take(kept).collect();
     format!("{topic}{ending}")
@@ -125,7 +136,16 @@ pub fn deleted_folder(topic: &str, partition: PartitionIndex, unique: Uuid) -> S
 
 /// Whether a folder is a deleted partition's.
 pub fn is_deleted_folder(name: &str) -> bool {
-    name.strip_suffix(DELETE_FOLDER_SUFFIX).and_then(|rest| rest.rsplit_once('.')).is_some_and(
+    is_renamed_folder(name, DELETE_FOLDER_SUFFIX)
+}
+
+/// Whether a folder is kept of a topic that is not known.
+pub fn is_stray_folder(name: &str) -> bool {
+    is_renamed_folder(name, STRAY_FOLDER_SUFFIX)
+}
+
+fn is_renamed_folder(name: &str, suffix: &str) -> bool {
+    name.strip_suffix(suffix).and_then(|rest| rest.rsplit_once('.')).is_some_and(
         |(folder, unique)| {
             parse_partition_folder(folder).is_some() && Uuid::try_parse(unique).is_ok()
         },
@@ -181,6 +201,9 @@ mod tests {
             assert_eq!(parse_partition_folder(&folder), Some((name, PartitionIndex(7))));
             let deleted = deleted_folder(name, PartitionIndex(7), Uuid::nil());
             assert!(is_deleted_folder(&deleted) && !is_deleted_folder(&folder), "{deleted}");
+            let stray = stray_folder(name, PartitionIndex(7), Uuid::nil());
+            assert!(is_stray_folder(&stray) && !is_stray_folder(&deleted), "{stray}");
+            assert!(!is_deleted_folder(&stray) && parse_partition_folder(&stray).is_none());
             assert_eq!(parse_partition_folder(&deleted), None);
         }
     }

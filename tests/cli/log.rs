@@ -277,6 +277,36 @@ fn topics_that_a_repaired_catalog_has_lost_keep_their_data() {
 }
 
 #[test]
+fn a_folder_of_no_known_topic_is_told_of_and_kept() {
+    let folder = Folder::with_lines(&["a"]);
+    let (from, to) = (folder.path().join("t-0"), folder.path().join("lost-0"));
+    std::fs::create_dir(&to).unwrap();
+    for entry in std::fs::read_dir(&from).unwrap() {
+        let name = entry.unwrap().file_name();
+        std::fs::copy(from.join(&name), to.join(&name)).unwrap();
+    }
+    let notes = || folder.log(&["check", "--json"]).json()["notes"].to_string();
+    assert!(notes().contains("the next start keeps it as lost-0.UUID-stray"), "{}", notes());
+    folder.start().stop().unwrap();
+    folder.start().stop().unwrap();
+    let told = notes();
+    let name = told.split('"').find_map(|note| note.split_once(':').map(|(name, _)| name)).unwrap();
+    assert!(name.starts_with("lost-0.") && name.ends_with("-stray"), "{told}");
+    assert!(folder.path().join(name).join("00000000000000000000.log").exists());
+    assert!(told.contains("never removed by ottla"), "{told}");
+    // The way back, as docs/durability.md has it.
+    let broker = folder.start();
+    run(broker.bootstrap(), &["topic", "create", "lost", "--partitions", "1"]).ok();
+    broker.stop().unwrap();
+    let log = "00000000000000000000.log";
+    std::fs::rename(folder.path().join(name).join(log), to.join(log)).unwrap();
+    std::fs::remove_file(folder.path().join("ottla-checkpoint")).unwrap();
+    let broker = folder.start();
+    let read = ["consume", "lost", "--from-beginning", "--no-follow"];
+    assert_eq!(run(broker.bootstrap(), &read).ok(), "a");
+}
+
+#[test]
 fn snapshots_of_the_catalog_are_checked_copied_and_never_replaced_by_an_older_state() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -7,7 +7,7 @@ use super::super::output::{Output, tell};
 use super::super::progress::Progress;
 use super::super::settings::DataDir;
 use super::{damage_json, decode, open, topic_of, unknown};
-use crate::broker::{Access, OfflineFolder, snapshot_damage};
+use crate::broker::{Access, OfflineFolder, StrayFate, snapshot_damage};
 use crate::clock::Clock;
 use crate::log::Damage;
 use crate::log::inspect::{Found, Inspection, SegmentFile, inspect};
@@ -141,7 +141,21 @@ fn compare_with_catalog(
     }
     let is_own = |name: &str| topic_of(name).starts_with("__");
     for name in there.iter().filter(|name| !expected.contains_key(*name) && !is_own(name)) {
-        notes.push(format!("{name}: of no topic: the next start puts it away, if ottla made it"));
+        let fate = folder.fate_of_stray(name).map_err(|error| unreadable(folder, &error))?;
+        notes.push(match fate {
+            StrayFate::LeftAlone => format!("{name}: not made by ottla: it stays"),
+            StrayFate::Removed => format!("{name}: of a deleted topic: the next start removes it"),
+            StrayFate::Kept => format!(
+                "{name}: of a topic that the catalog does not know: the next start keeps it as \
+                 {name}.UUID-stray"
+            ),
+        });
+    }
+    for name in folder.kept_strays().map_err(|error| unreadable(folder, &error))? {
+        notes.push(format!(
+            "{name}: of a topic that the catalog did not know: never removed by ottla; remove it \
+             once nobody misses its records"
+        ));
     }
     Ok(())
 }
