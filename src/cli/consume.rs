@@ -104,8 +104,8 @@ impl Consume {
                 Ok(Err(ended)) | Err(ended) => break Err(ended),
             }
         };
-        reading.end(outcome.is_ok()).await;
-        outcome
+        let ended = reading.end(outcome.is_ok()).await;
+        outcome.and(ended)
     }
 
     /// The partitions that the flags name.
@@ -379,14 +379,21 @@ impl<'a> Reading<'a> {
         Ok(if self.is_finished() { Next::Finished } else { Next::Continue })
     }
 
-    /// Commits and leaves. The command ends either way, so what fails here is only told.
-    async fn end(mut self, is_clean: bool) {
-        let Some(mut member) = self.member.take() else { return };
-        if is_clean && let Err(error) = member.commit(&mut self.client, &self.uncommitted).await {
-            tell(format_args!("the last offsets are not committed: {error}"));
-        }
+    /// Commits and leaves.
+    ///
+    /// # Errors
+    /// `Failed` if what was printed is not committed.
+    async fn end(mut self, is_clean: bool) -> Result<(), Ended> {
+        let Some(mut member) = self.member.take() else { return Ok(()) };
+        let committed = if is_clean {
+            member.commit(&mut self.client, &self.uncommitted).await.map(drop)
+        } else {
+            Ok(())
+        };
         if let Err(error) = member.leave(&mut self.client).await {
             tell(format_args!("the group will notice only by our silence that we left: {error}"));
         }
+        committed
+            .map_err(|error| Ended::failed(format!("the last offsets are not committed: {error}")))
     }
 }

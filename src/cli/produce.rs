@@ -137,9 +137,12 @@ impl Produce {
         drop(sending);
         match &outcome {
             Ok(()) if self.connect.json => out.json(&counts.as_json(&self.topic))?,
+            Ok(()) if counts.records == 1 => {
+                tell(format_args!("1 record written to {}", self.topic))
+            }
             Ok(()) => tell(format_args!("{} records written to {}", counts.records, self.topic)),
             Err(_) if counts.records > 0 => {
-                tell(format_args!("{} records were written before", counts.records));
+                tell(format_args!("records written before: {}", counts.records));
             }
             Err(_) => {}
         }

@@ -3,6 +3,7 @@
 //! The first line on stdout says where it is to be reached; the ready file appears at the same time.
 //! Before either, nothing is promised; from then on everything works. Logs go to stderr.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,9 @@ use crate::telemetry::{self, LogFormat};
 
 /// How long a clean stop may take.
 const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Where each declared topic stands in its file.
+type Places = BTreeMap<String, String>;
 
 /// Threads for what must wait for the disk, cold reads above all.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -79,13 +83,15 @@ impl Serve {
     async fn serve(
         &self,
         loaded: &Loaded,
-        topics: Vec<DeclaredTopic>,
+        topics: Vec<(DeclaredTopic, String)>,
         out: &mut Output,
     ) -> Result<(), Ended> {
         let mut signals = Signals::listen()?;
+        let (topics, places): (Vec<_>, Places) =
+            topics.into_iter().map(|(topic, place)| (topic.clone(), (topic.name, place))).unzip();
         let builder = Ottla::builder().loaded(loaded).topics(topics);
         let ottla = tokio::select! {
-            started = builder.start() => started.map_err(refused)?,
+            started = builder.start() => started.map_err(|error| refused(error, places))?,
             () = signals.next() => return Err(Ended::failed("stopped before it was ready")),
         };
         let ready = Ready::of(&ottla);
@@ -129,29 +135,34 @@ impl Serve {
         started.map_err(|error| Ended::Usage(error.to_string()))
     }
 
-    fn declared(&self) -> Result<Vec<DeclaredTopic>, Ended> {
+    /// The topics of the file, each with its place there.
+    fn declared(&self) -> Result<Vec<(DeclaredTopic, String)>, Ended> {
         let Some(path) = &self.topics else { return Ok(Vec::new()) };
         let declared = topics_file::read(path).map_err(Ended::Failed)?.into_iter();
-        let topic = |topic: topics_file::Declared| DeclaredTopic {
-            name: topic.name,
-            partitions: topic.partitions,
-            replication_factor: topic.replication_factor,
-            configs: topic.configs,
+        let topic = |topic: topics_file::Declared| {
+            let declared = DeclaredTopic {
+                name: topic.name,
+                partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                configs: topic.configs,
+            };
+            (declared, topic.place)
         };
         Ok(declared.map(topic).collect())
     }
 }
 
 /// Why it did not start, and what to do.
-fn refused(error: StartError) -> Ended {
+fn refused(error: StartError, places: Places) -> Ended {
     let is_taken = error.is_taken();
     match &error {
+        StartError::Topic { name, error } if places.contains_key(name) => {
+            Ended::failed(format!("{}: {error}", places[name]))
+        }
         StartError::Bind(_) if is_taken => Ended::Taken(format!(
             "{error}: stop what listens there, or give another --port, 0 takes a free one"
         )),
-        StartError::Lock(_) if is_taken => {
-            Ended::Taken(format!("{error}: stop that process, or give another --data-dir"))
-        }
+        StartError::Lock(_) if is_taken => Ended::Taken(error.to_string()),
         StartError::Config(_) => Ended::Usage(error.to_string()),
         StartError::Bind(_)
         | StartError::Lock(_)

@@ -37,6 +37,8 @@ pub(crate) struct Declared {
     pub replication_factor: Option<i16>,
     /// Configs by Kafka's names, known and valid; `retention` is among them as `retention.ms`.
     pub configs: BTreeMap<String, String>,
+    /// Where its partitions stand, or its name: `topics.yaml, line 3, column 17`.
+    pub place: String,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +100,7 @@ fn syntax_problem(text: &str, at: Location, error: &serde_saphyr::Error) -> Stri
     let hint = missing_space(text, at).map_or_else(String::new, |(line, key)| {
         format!(" (line {line}: is a space missing after `{key}:`?)")
     });
+    let problem = problem.replace("invalid i64", "not a whole number");
     format!("{problem}{hint}")
 }
 
@@ -114,7 +117,11 @@ fn missing_space(text: &str, at: Location) -> Option<(usize, &str)> {
 }
 
 fn complaint(file: &str, at: Location, problem: &str) -> String {
-    format!("{file}, line {}, column {}: {problem}", at.line(), at.column())
+    format!("{}: {problem}", place(file, at))
+}
+
+fn place(file: &str, at: Location) -> String {
+    format!("{file}, line {}, column {}", at.line(), at.column())
 }
 
 struct Checking<'a> {
@@ -134,6 +141,7 @@ impl Checking<'_> {
         if let Some(line) = self.seen.insert(name.clone(), at.line()) {
             self.complain(at, &format!("topic {name:?} stands in line {line} already"));
         }
+        let place = place(self.file, entry.partitions.as_ref().map_or(at, |it| it.referenced));
         let partitions = entry.partitions.and_then(|it| self.count("partitions", it));
         let replicas = entry.replication_factor;
         let replication_factor = replicas.and_then(|it| self.count("replication-factor", it));
@@ -141,7 +149,7 @@ impl Checking<'_> {
         if let Some(retention) = entry.retention {
             self.retention(&retention, &mut configs);
         }
-        Declared { name, partitions, replication_factor, configs }
+        Declared { name, partitions, replication_factor, configs, place }
     }
 
     fn count<Number: TryFrom<i64>>(&mut self, what: &str, given: Spanned<i64>) -> Option<Number> {
@@ -211,6 +219,7 @@ mod tests {
                     partitions: Some(6),
                     replication_factor: Some(3),
                     configs: [config("retention.ms", "604800000")].into(),
+                    place: "t.yaml, line 5, column 17".to_owned(),
                 },
                 Declared {
                     name: "plain".to_owned(),
@@ -219,6 +228,7 @@ mod tests {
                         config("segment.bytes", "1048576"),
                     ]
                     .into(),
+                    place: "t.yaml, line 9, column 11".to_owned(),
                     ..Declared::default()
                 },
             ]
@@ -271,7 +281,7 @@ mod tests {
     #[test]
     fn what_is_no_number_is_named() {
         let found = complaints("topics:\n  - name: a\n    partitions: many\n").remove(0);
-        assert!(found.starts_with("t.yaml, line 3, column 17: "), "{found}");
+        assert_eq!(found, "t.yaml, line 3, column 17: not a whole number");
     }
 
     #[test]

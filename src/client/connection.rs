@@ -173,7 +173,7 @@ impl Connection {
         timeout_ms: u64,
         request: impl FnOnce(i16) -> R,
     ) -> Result<R::Response, ClientError> {
-        let version = self.version::<R>(i16::MAX)?;
+        let version = self.version::<R>(by_name_max(R::KEY))?;
         let sent = self.send(version, &request(version)).await?;
         self.receive(sent, timeout_ms).await
     }
@@ -309,6 +309,13 @@ impl Connection {
             _ => ClientError::Io { address, source },
         }
     }
+}
+
+/// The last version of an API in which topics have names: later ones know them by id alone, which this
+/// client does not keep.
+fn by_name_max(api: ApiKey) -> i16 {
+    let is_of_offsets = matches!(api, ApiKey::OffsetCommit | ApiKey::OffsetFetch);
+    if is_of_offsets { 9 } else { i16::MAX }
 }
 
 /// Reads a length and so many bytes; memory is taken as they come.

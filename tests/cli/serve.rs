@@ -69,7 +69,8 @@ fn declared_topics_are_there_and_grow() {
         broker.stop().unwrap();
     }
     let error = declare(3).map(|_| ()).unwrap_err();
-    assert!(error.contains("topic a") && error.contains('5') && error.contains('3'), "{error}");
+    assert!(error.contains("topics.yaml, line 3, column 17: "), "{error}");
+    assert!(error.contains("\"a\"") && error.contains('5') && error.contains('3'), "{error}");
 }
 
 #[test]
