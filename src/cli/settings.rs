@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     /// Keep everything in memory only
     #[arg(long)]
     ephemeral: bool,
-    /// Listen at 127.0.0.1 on this port; 0 takes a free one
+    /// Listen at localhost on this port; 0 takes a free one
     #[arg(long, short, conflicts_with = "listen")]
     port: Option<u16>,
     /// Listen at this address; may be given several times
@@ -104,7 +104,7 @@ impl Settings {
         let joined = |list: &[String]| Some(list.join(",")).filter(|text| !text.is_empty());
         set("ottla.data.dir", self.data_dir.clone());
         set("ottla.durability", self.ephemeral.then(|| "ephemeral".to_owned()));
-        set("listeners", self.port.map(|port| format!("PLAINTEXT://127.0.0.1:{port}")));
+        set("listeners", self.port.map(|port| format!("PLAINTEXT://localhost:{port}")));
         set("listeners", joined(&self.listen));
         set("advertised.listeners", joined(&self.advertise));
         set("ottla.http.port", self.http_port.clone());

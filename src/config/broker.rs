@@ -74,7 +74,7 @@ config_keys! {
               valid: Valid::Form("NAME:PROTOCOL, with commas between; the protocols are \
                                   PLAINTEXT, SSL, SASL_PLAINTEXT and SASL_SSL") };
         /// The addresses to listen at, as `NAME://HOST:PORT` with commas between. An empty host
-        /// is every interface. Beyond loopback needs `--insecure-no-auth`.
+        /// is every interface, `localhost` both 127.0.0.1 and `::1`. Beyond loopback needs `--insecure-no-auth`.
         "listeners" => listeners: Endpoints = Endpoints::local(9092),
             { importance: HIGH.importance,
               kafka_default: Some("PLAINTEXT://:9092"),

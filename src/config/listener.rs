@@ -10,6 +10,10 @@ use super::broker::BrokerConfig;
 use super::keys::ConfigError;
 use super::value::{ConfigType, ConfigValue, Valid, items};
 
+/// The host that stands for both loopback addresses, 127.0.0.1 and `::1`: some clients resolve it to
+/// the one, some to the other, and few try both.
+pub const LOCALHOST: &str = "localhost";
+
 /// One address with the name of its listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -49,7 +53,7 @@ impl Endpoint {
     pub fn is_loopback(&self) -> bool {
         match self.host.parse::<IpAddr>() {
             Ok(address) => address.is_loopback(),
-            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+            Err(_) => self.host.eq_ignore_ascii_case(LOCALHOST),
         }
     }
 
@@ -79,10 +83,10 @@ impl fmt::Display for Endpoint {
 pub struct Endpoints(Vec<Endpoint>);
 
 impl Endpoints {
-    /// One listener named PLAINTEXT at 127.0.0.1.
+    /// One listener named PLAINTEXT at [`LOCALHOST`].
     pub fn local(port: u16) -> Self {
         let name = SecurityProtocol::Plaintext.to_string();
-        Self(vec![Endpoint { name, host: "127.0.0.1".to_owned(), port }])
+        Self(vec![Endpoint { name, host: LOCALHOST.to_owned(), port }])
     }
 
     /// The addresses, as given.

@@ -35,7 +35,7 @@ fn refused(input: &Input) -> String {
 fn nothing_set_is_one_loopback_listener_and_no_warning() {
     let loaded = load(&Input::default()).unwrap();
     assert_eq!(loaded.listeners.len(), 1);
-    assert_eq!(loaded.listeners[0].bind.to_string(), "PLAINTEXT://127.0.0.1:9092");
+    assert_eq!(loaded.listeners[0].bind.to_string(), "PLAINTEXT://localhost:9092");
     assert_eq!(loaded.listeners[0].advertised, None);
     assert_eq!(loaded.broker.node_id, 1);
     assert_eq!(loaded.broker.data_dir(), "./ottla-data");

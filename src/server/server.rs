@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
@@ -18,6 +18,7 @@ use super::metrics::ServerMetrics;
 use crate::broker::Boot;
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
+use crate::config::listener::LOCALHOST;
 use crate::types::NodeId;
 
 /// What every listener and connection shares.
@@ -45,6 +46,8 @@ pub struct Bound {
     /// What its clients are told, if not where they came in.
     pub advertised: Option<(String, u16)>,
     socket: TcpListener,
+    /// That of `localhost` in IPv6.
+    second: Option<TcpListener>,
 }
 
 /// Why a listener could not be bound.
@@ -66,7 +69,8 @@ impl BindError {
     }
 }
 
-/// Binds one listener. Connections wait in its backlog until it is served.
+/// Binds one listener. Connections wait in its backlog until it is served. At `localhost` it listens at
+/// `::1` too, if the machine has that and nobody else the port.
 pub async fn bind(
     name: &str,
     host: &str,
@@ -76,17 +80,48 @@ pub async fn bind(
 ) -> Result<Bound, BindError> {
     let shown = format!("{host}:{port}");
     let fail = |source| BindError { name: name.to_owned(), address: shown.clone(), source };
+    let is_local = host.eq_ignore_ascii_case(LOCALHOST);
+    let addresses: Vec<SocketAddr> = if is_local {
+        vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+    } else {
+        tokio::net::lookup_host((host, port)).await.map_err(fail)?.collect()
+    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
-    for address in tokio::net::lookup_host((host, port)).await.map_err(fail)? {
+    for address in addresses {
         match listen(address, backlog) {
             Ok(socket) => {
                 let address = socket.local_addr().map_err(fail)?;
-                return Ok(Bound { name: name.to_owned(), address, advertised, socket });
+                let second = (is_local && address.is_ipv4())
+                    .then(|| listen((Ipv6Addr::LOCALHOST, address.port()).into(), backlog));
+                let second = second.and_then(|bound| second_socket(bound, address.port()));
+                return Ok(Bound { name: name.to_owned(), address, advertised, socket, second });
+            }
+            // Somebody else's port is not to be had by another address of the same machine.
+            Err(error) if is_local && error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(BindError { address: address.to_string(), ..fail(error) });
             }
             Err(error) => last = error,
         }
     }
     Err(fail(last))
+}
+
+fn second_socket(bound: io::Result<TcpListener>, port: u16) -> Option<TcpListener> {
+    match bound {
+        Ok(socket) => Some(socket),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            tracing::warn!(
+                port,
+                "another process has this port of ::1: clients that are told \
+                localhost may come to that one"
+            );
+            None
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no listener at ::1");
+            None
+        }
+    }
 }
 
 fn listen(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
@@ -134,11 +169,15 @@ impl Server {
             })
             .collect();
         let shared = Arc::new(shared(config, options, advertised));
-        let listeners = bound.into_iter().map(|bound| Listener {
-            name: bound.name.into(),
-            node_id,
-            socket: bound.socket,
-            shared: Arc::clone(&shared),
+        let listeners = bound.into_iter().flat_map(|bound| {
+            let name: Arc<str> = bound.name.into();
+            let shared = &shared;
+            [Some(bound.socket), bound.second].into_iter().flatten().map(move |socket| Listener {
+                name: Arc::clone(&name),
+                node_id,
+                socket,
+                shared: Arc::clone(shared),
+            })
         });
         Self { listeners: listeners.collect() }
     }

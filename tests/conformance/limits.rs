@@ -145,6 +145,26 @@ fn ipv4_clients_of_a_listener_on_all_addresses_are_known_by_their_ipv4_address()
     assert_eq!(format!("{}:{}", told.host, told.port), address);
 }
 
+#[test]
+fn localhost_is_both_loopback_addresses() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return; // A machine without IPv6.
+    }
+    let broker = Broker::start_set(&[("max.connections", "2")]);
+    let (_, port) = broker.address().rsplit_once(':').unwrap();
+    let mut clients = ["127.0.0.1", "::1"].map(|host| {
+        let mut client = Client::connect_to(&match host {
+            "::1" => format!("[::1]:{port}"),
+            host => format!("{host}:{port}"),
+        });
+        let told = client.call(8, &kit::metadata_request(&[])).brokers[0].clone();
+        assert_eq!((&*told.host, told.port.to_string()), (host, port.to_owned()));
+        client
+    });
+    broker.connect().expect_closed(); // They count together.
+    assert!(clients.iter_mut().all(is_alive));
+}
+
 fn join_request(group: &str) -> JoinGroupRequest {
     JoinGroupRequest {
         group_id: group.to_owned(),
