@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use ottla::catalog::CatalogRecord;
 use ottla::groups::GroupRecord;
 use ottla::log::fs::RealFs;
 use ottla::log::{Checkpoint, Log, LogConfig, layout};
 use ottla::machine::{Effects, Machine, Ticket};
+use ottla::partition::{ProducerSlots, Producers};
 use ottla::records::record::put_record;
 use ottla::records::{
     BatchHeader, Codec, Compression, ControlRecord, EndMarker, NewRecord, Outcome, ValidBatch,
@@ -252,6 +253,65 @@ fn every_folder_is_recovered_and_read() {
         let epochs = fs::read_to_string(copy.join(layout::LEADER_EPOCHS)).unwrap();
         fs::remove_file(copy.join(layout::LEADER_EPOCHS)).unwrap();
         check_log(&folder, copy, &epochs);
+    }
+}
+
+/// One producer of a `.snapshot` file: id, epoch, last sequence, time, coordinator epoch, and where
+/// its open transaction begins.
+type Known = (i64, i16, i32, i64, i32, i64);
+
+/// What Kafka knew of the producers of a log.
+fn snapshot(path: &Path) -> Vec<Known> {
+    let mut bytes = Bytes::from(fs::read(path).unwrap());
+    assert_eq!(bytes.get_i16(), 1);
+    let _crc = bytes.get_u32();
+    let count = bytes.get_i32();
+    let mut all = Vec::new();
+    for _ in 0..count {
+        let (id, epoch, last_sequence) = (bytes.get_i64(), bytes.get_i16(), bytes.get_i32());
+        let (_last_offset, _offset_delta) = (bytes.get_i64(), bytes.get_i32());
+        let (timestamp, coordinator_epoch) = (bytes.get_i64(), bytes.get_i32());
+        all.push((id, epoch, last_sequence, timestamp, coordinator_epoch, bytes.get_i64()));
+    }
+    assert!(bytes.is_empty());
+    all.sort_unstable();
+    all
+}
+
+fn known(producers: &Producers) -> Vec<Known> {
+    let states = producers.describe().into_iter().map(|state| {
+        let last_sequence = state.last_sequence.unwrap_or(-1);
+        let coordinator_epoch = state.coordinator_epoch.unwrap_or(-1);
+        let first = state.transaction_start.map_or(-1, |first| first.0);
+        let (id, epoch) = (state.producer_id.0, state.producer_epoch.0);
+        (id, epoch, last_sequence, state.last_timestamp.0, coordinator_epoch, first)
+    });
+    states.collect()
+}
+
+#[test]
+fn what_kafka_knew_of_its_producers_and_transactions_is_what_the_log_tells() {
+    for (name, ends, aborted) in [
+        ("transactions-0", [5, 20].as_slice(), 1),
+        ("codecs-0", &[110], 0),
+        ("__consumer_offsets-0", &[6], 0),
+    ] {
+        let folder = vectors().join(name);
+        let mut producers = Producers::new(ProducerSlots::new(100));
+        let stored: Vec<ValidBatch> =
+            segments(&folder).iter().flat_map(|path| batches(path)).collect();
+        for batch in &stored {
+            let base = batch.header().base_offset;
+            if ends.contains(&base.0) {
+                let path = folder.join(format!("{:020}.snapshot", base.0));
+                assert_eq!(known(&producers), snapshot(&path), "{name} at {base}");
+            }
+            producers.record(batch);
+        }
+        let end = stored.last().unwrap().header().next_offset();
+        let path = folder.join(format!("{:020}.snapshot", end.0));
+        assert_eq!(known(&producers), snapshot(&path), "{name} at {end}");
+        assert_eq!(producers.aborted_count(), aborted, "{name}: as many as its .txnindex has");
     }
 }
 

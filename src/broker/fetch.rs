@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use super::Broker;
 use crate::catalog::TopicRef;
-use crate::log::LogRange;
-use crate::partition::{Isolation, Partition, ReadError, Wake, Watermarks};
+use crate::log::{AbortedTransaction, LogRange};
+use crate::partition::{Isolation, Partition, Read, ReadError, Wake, Watermarks};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex};
 
 /// What to read from one partition.
@@ -52,6 +52,8 @@ pub struct Fetched {
     pub watermarks: Watermarks,
     /// Whole batches; `None` where there is nothing to read yet.
     pub range: Option<LogRange>,
+    /// Under [`Isolation::ReadCommitted`], what of the range does not count; see [`Read`].
+    pub aborted: Vec<AbortedTransaction>,
     /// Where the client's log parts from ours (KIP-595): an epoch and its end.
     pub diverging: Option<(LeaderEpoch, Offset)>,
 }
@@ -187,13 +189,15 @@ impl Broker {
     ) -> Result<Fetched, FetchError> {
         let partition = self.wanted(wanted)?;
         check_epoch(wanted.current_leader_epoch, partition.leader_epoch)?;
-        let (range, watermarks) = partition.read(wanted.offset, limit, first, isolation)?;
+        let Read { watermarks, range, aborted } =
+            partition.read(wanted.offset, limit, first, isolation)?;
         let diverging = match wanted.last_fetched_epoch {
             Some(epoch) => partition.diverging(epoch, wanted.offset)?,
             None => None,
         };
-        let range = if diverging.is_some() { None } else { range };
-        Ok(Fetched { watermarks, range, diverging })
+        let (range, aborted) =
+            if diverging.is_some() { (None, Vec::new()) } else { (range, aborted) };
+        Ok(Fetched { watermarks, range, aborted, diverging })
     }
 }
 

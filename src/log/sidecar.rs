@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::error::LogError;
 use super::fs::{Fs, OpenMode, TMP_SUFFIX};
 
 /// See the module. Its content must carry its own checksum: nothing is synced, so that after a power
@@ -45,5 +46,15 @@ impl Sidecar {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    /// As [`Sidecar::remove`], and no power cut brings it back.
+    ///
+    /// # Errors
+    /// `Io`; nothing is poisoned by it.
+    pub fn remove_for_good(&self) -> Result<(), LogError> {
+        self.remove().map_err(LogError::io("remove", &self.path))?;
+        let Some(dir) = self.path.parent() else { return Ok(()) };
+        self.fs.sync_dir(dir).map_err(LogError::io("sync", dir))
     }
 }

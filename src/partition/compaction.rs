@@ -1,9 +1,13 @@
 //! Compaction of one partition: whether it is due, and one run. The pass over the log needs no lock;
 //! each segment that comes of it is swapped in under the append lock.
 
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
 use super::error::AppendError;
-use super::partition::Partition;
-use crate::log::{Cleanable, CompactError, Pace, Plan, Swap};
+use super::partition::{Partition, Writer};
+use super::syncing::SAVED_EVERY_BYTES;
+use crate::log::{Cleanable, Cleaned, CompactError, LogError, Pace, Plan, Sidecar, Swap};
 use crate::types::{Offset, Timestamp};
 
 /// What a run did.
@@ -79,14 +83,14 @@ impl Partition {
             index_interval_bytes: config.log.index_interval_bytes,
             memory_bytes,
             now,
-            producers: self.lock().producers.tails(),
-            // No transaction is ever open, so none was aborted.
-            aborted: Vec::new(),
+            producers: self.lock().producers.tails(self.watermarks().high_watermark),
+            // All that reach into what is cleaned: it ends before the last stable offset.
+            aborted: self.aborted.all(),
         };
         let mut run = reader.compact(plan, pace)?;
         let mut done = Compacted::default();
         while let Some(cleaned) = run.next(pace)? {
-            match self.with_log(|log| log.swap(cleaned, now))? {
+            match self.swap(cleaned, now)? {
                 Swap::Done { freed_bytes } => {
                     done.segments += 1;
                     done.freed_bytes = done.freed_bytes.saturating_add(freed_bytes);
@@ -99,5 +103,40 @@ impl Partition {
         marked.map_err(CompactError::Write)?;
         done.end = Some(run.end());
         Ok(done)
+    }
+    /// Puts a segment of survivors in place. With the marker of an aborted transaction goes what is
+    /// known of it: a client that is told of one drops that producer's records until a marker comes.
+    fn swap(&self, cleaned: Cleaned, now: Timestamp) -> Result<Swap, AppendError> {
+        let markers = cleaned.markers_gone().to_vec();
+        let mut writer = self.lock();
+        let forgets = self.aborted.has_any(&markers);
+        if forgets {
+            while writer.syncing {
+                // What it lets be saved speaks of them still.
+                writer = self.sync_ended.wait(writer).unwrap_or_else(PoisonError::into_inner);
+            }
+            if let Err(error) = writer.outdate_producers_file() {
+                return Ok(Swap::Refused(error));
+            }
+        }
+        let Some(log) = writer.log.as_mut() else {
+            return Err(AppendError::Storage("the log is closed".to_owned()));
+        };
+        self.forgettings.fetch_add(u64::from(forgets), Ordering::AcqRel);
+        let result = log.swap(cleaned, now);
+        if let (true, Ok(Swap::Done { .. })) = (forgets, &result) {
+            self.aborted.forget(&markers);
+        }
+        self.forgettings.fetch_add(u64::from(forgets), Ordering::AcqRel);
+        result.map_err(|error| self.failed(writer, &error))
+    }
+}
+
+impl Writer {
+    /// Takes away, durably, what is saved of the producers, and has it saved anew with the next sync.
+    fn outdate_producers_file(&mut self) -> Result<(), LogError> {
+        self.to_save = None;
+        self.unsaved_bytes = SAVED_EVERY_BYTES;
+        self.producers_file.as_ref().map_or(Ok(()), Sidecar::remove_for_good)
     }
 }

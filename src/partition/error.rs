@@ -2,7 +2,7 @@
 
 use super::producers::ProducerError;
 use crate::records::{BatchError, BuildError};
-use crate::types::Offset;
+use crate::types::{Offset, ProducerEpoch, ProducerId};
 
 /// A record that a rule refuses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,9 +44,18 @@ pub enum AppendError {
     /// The broker's own records do not fit into one batch.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// The producer's epoch or sequence does not fit.
+    /// The producer's epoch or sequence does not fit, or its transaction.
     #[error(transparent)]
     Producer(#[from] ProducerError),
+    /// A transactional batch, and its producer has no transaction open here: only the coordinator
+    /// knows whether it may begin.
+    #[error("producer {producer_id} of epoch {producer_epoch} has no transaction open here")]
+    TransactionNotBegun {
+        /// The producer.
+        producer_id: ProducerId,
+        /// Its epoch.
+        producer_epoch: ProducerEpoch,
+    },
     /// Kafka's KAFKA_STORAGE_ERROR.
     #[error("the partition is offline: {0}")]
     Storage(String),

@@ -1,64 +1,37 @@
 //! What each idempotent producer wrote last to one partition: tells a new batch from a repeated one
-//! and from one that skips (KIP-98, KIP-360). Pure; rebuilt from the log at start.
+//! and from one that skips (KIP-98, KIP-360), and which transaction is open (KIP-890). Pure; rebuilt
+//! from the log at start.
 //!
 //! Invariant: per producer id at most five batches are kept, newest last, consecutive in sequence
 //! within one epoch.
 //!
 //! What all partitions remember together is bounded ([`ProducerSlots`], KIP-98 has no such bound): a
-//! partition that would go beyond forgets those of its producers that wrote longest ago. One that
-//! comes back after that is taken for new, as after producer.id.expiration.ms.
+//! partition that would go beyond forgets those of its producers that wrote longest ago, but none
+//! with an open transaction. One that comes back after that is taken for new, as after
+//! producer.id.expiration.ms.
 
+mod learn;
+mod rules;
+mod slots;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::log::{Log, ProducerTail, ReadError, Sidecar};
-use crate::records::BatchHeader;
+pub(super) use learn::learn;
+pub use rules::{Checked, Marker, ProducerError, TransactionVersion};
+pub use slots::ProducerSlots;
+
+use super::aborted::AbortedTransactions;
+use super::transactions::Transactions;
+use crate::log::ProducerTail;
+use crate::records::compression::DECOMPRESSED_LIMIT;
+use crate::records::{BatchHeader, ControlRecord, Outcome, ValidBatch};
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// How many batches a producer may have in flight and still have a repeat recognised.
 const KEPT_BATCHES: usize = 5;
-
-/// Why a batch of an idempotent producer is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProducerError {
-    /// Kafka's INVALID_PRODUCER_EPOCH.
-    #[error("epoch {got} of producer {producer_id} is older than {current}: it was fenced")]
-    InvalidEpoch {
-        /// The producer.
-        producer_id: ProducerId,
-        /// What the batch carries.
-        got: ProducerEpoch,
-        /// What this partition has seen.
-        current: ProducerEpoch,
-    },
-    /// Kafka's OUT_OF_ORDER_SEQUENCE_NUMBER.
-    #[error("sequence {got} of producer {producer_id}, expected {expected}")]
-    OutOfOrderSequence {
-        /// The producer.
-        producer_id: ProducerId,
-        /// The batch's first sequence.
-        got: i32,
-        /// What would have followed.
-        expected: i32,
-    },
-}
-
-/// What the check of a batch found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
-    /// Append it.
-    New,
-    /// It is stored already, here: answer success with these.
-    Duplicate {
-        /// The first offset of the stored batch.
-        base_offset: Offset,
-        /// Its newest timestamp.
-        timestamp: Timestamp,
-    },
-}
 
 /// A batch that was appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,169 +42,199 @@ struct Kept {
     timestamp: Timestamp,
 }
 
+impl Kept {
+    fn last_offset(&self) -> Offset {
+        let more = i64::from(self.last_sequence) - i64::from(self.first_sequence);
+        self.base_offset.plus(more & i64::from(i32::MAX)) // Sequences wrap.
+    }
+}
+
 /// The state of one producer id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry {
     epoch: ProducerEpoch,
+    /// Of the last marker that told one.
+    coordinator_epoch: Option<i32>,
     batches: VecDeque<Kept>,
     last_timestamp: Timestamp,
+    /// Of the newest batch or marker.
+    last_offset: Offset,
+    /// Where its open transaction begins.
+    transaction: Option<Offset>,
+    /// Only a marker is known of it: its records were deleted, or there were none here. Its sequence
+    /// may be any.
+    is_cut: bool,
 }
 
-/// How many producers all partitions of a broker may remember together; clones count as one.
-#[derive(Debug, Clone)]
-pub struct ProducerSlots {
-    taken: Arc<AtomicUsize>,
-    most: usize,
-}
-
-impl ProducerSlots {
-    /// `most` of them, all free (ottla.max.producers).
-    pub fn new(most: usize) -> Self {
-        Self { taken: Arc::default(), most }
-    }
-
-    /// How many are taken.
-    pub fn taken(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
-    }
+/// What is known of one producer, as DescribeProducers tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Which.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// Of its last record; `None` if a marker has fenced what it wrote before.
+    pub last_sequence: Option<i32>,
+    /// Of its newest batch or marker.
+    pub last_timestamp: Timestamp,
+    /// Of the coordinator that wrote its last marker.
+    pub coordinator_epoch: Option<i32>,
+    /// The first offset of its open transaction.
+    pub transaction_start: Option<Offset>,
 }
 
 /// Producer state of one partition.
 #[derive(Debug)]
 pub struct Producers {
     entries: HashMap<ProducerId, Entry>,
+    transactions: Transactions,
     slots: ProducerSlots,
 }
 
 impl Drop for Producers {
     fn drop(&mut self) {
-        self.give_back(self.entries.len());
+        self.slots.give_back(self.entries.len());
     }
 }
 
 impl Producers {
     /// Nothing known yet; what is learnt takes slots.
     pub fn new(slots: ProducerSlots) -> Self {
-        Self { entries: HashMap::new(), slots }
+        let (entries, transactions) = (HashMap::new(), Transactions::default());
+        Self { entries, transactions, slots }
     }
 
-    /// Decides about a batch; changes nothing. Batches without a producer id are always new.
-    pub fn check(&self, batch: &BatchHeader) -> Result<Checked, ProducerError> {
-        let producer_id = batch.producer_id;
-        if producer_id.0 < 0 {
-            return Ok(Checked::New);
-        }
-        let Some(entry) = self.entries.get(&producer_id) else {
-            // Unknown (new, expired, pushed out or deleted with its records): any sequence may begin.
-            return Ok(Checked::New);
-        };
-        let (first, last) = (batch.base_sequence, last_sequence(batch));
-        if batch.producer_epoch == entry.epoch
-            && let Some(kept) =
-                entry.batches.iter().find(|b| (b.first_sequence, b.last_sequence) == (first, last))
-        {
-            return Ok(Checked::Duplicate {
-                base_offset: kept.base_offset,
-                timestamp: kept.timestamp,
-            });
-        }
-        if batch.producer_epoch < entry.epoch {
-            return Err(ProducerError::InvalidEpoch {
-                producer_id,
-                got: batch.producer_epoch,
-                current: entry.epoch,
-            });
-        }
-        let expected = match entry.batches.back() {
-            Some(newest) if batch.producer_epoch == entry.epoch => after(newest.last_sequence),
-            Some(_) | None => 0,
-        };
-        if first == expected {
-            Ok(Checked::New)
-        } else {
-            Err(ProducerError::OutOfOrderSequence { producer_id, got: first, expected })
-        }
-    }
-
-    /// Remembers a batch that was appended at `base_offset`.
-    pub fn record(&mut self, batch: &BatchHeader, base_offset: Offset) {
-        if batch.producer_id.0 < 0 || batch.attributes.is_control() {
+    /// Remembers a batch that was appended at its base offset, or a marker.
+    pub fn record(&mut self, batch: &ValidBatch) {
+        let header = batch.header();
+        if header.producer_id.0 < 0 {
             return;
         }
+        if header.attributes.is_control() {
+            self.record_control(batch);
+            return;
+        }
+        let entry = self.entry(header);
+        if 0 <= header.base_sequence {
+            if entry.batches.len() == KEPT_BATCHES {
+                entry.batches.pop_front();
+            }
+            entry.batches.push_back(Kept {
+                first_sequence: header.base_sequence,
+                last_sequence: header.last_sequence(),
+                base_offset: header.base_offset,
+                timestamp: header.max_timestamp,
+            });
+            entry.is_cut = false;
+        }
+        if header.attributes.is_transactional() && entry.transaction.is_none() {
+            entry.transaction = Some(header.base_offset);
+            self.transactions.begin(header.base_offset);
+        }
+    }
+
+    fn record_control(&mut self, batch: &ValidBatch) {
+        match marker_of(batch) {
+            Some(ControlRecord::End(marker)) => {
+                let entry = self.entry(batch.header());
+                entry.coordinator_epoch = Some(marker.coordinator_epoch);
+                self.end(batch.header(), marker.outcome);
+            }
+            Some(ControlRecord::Other(_)) => {}
+            // Compaction has left its frame for the sake of the epoch, after all of its transaction.
+            None => {
+                self.entry(batch.header());
+                self.end(batch.header(), Outcome::Commit);
+            }
+        }
+    }
+
+    /// Closes the transaction, if there is one.
+    fn end(&mut self, marker: &BatchHeader, outcome: Outcome) {
+        let entry = self.entries.get_mut(&marker.producer_id);
+        if let Some(first) = entry.and_then(|entry| entry.transaction.take()) {
+            self.transactions.end(marker.producer_id, first, marker.base_offset, outcome);
+        }
+    }
+
+    /// The entry of the batch's producer, with all in it that every batch tells.
+    fn entry(&mut self, batch: &BatchHeader) -> &mut Entry {
         if !self.entries.contains_key(&batch.producer_id) {
             self.take_slot();
         }
         let entry = self.entries.entry(batch.producer_id).or_insert_with(|| Entry {
             epoch: batch.producer_epoch,
+            coordinator_epoch: None,
             batches: VecDeque::new(),
             last_timestamp: batch.max_timestamp,
+            last_offset: batch.last_offset(),
+            transaction: None,
+            is_cut: batch.attributes.is_control(),
         });
         if entry.epoch != batch.producer_epoch {
             entry.epoch = batch.producer_epoch;
             entry.batches.clear();
+            entry.is_cut = false;
         }
-        if entry.batches.len() == KEPT_BATCHES {
-            entry.batches.pop_front();
-        }
-        entry.batches.push_back(Kept {
-            first_sequence: batch.base_sequence,
-            last_sequence: last_sequence(batch),
-            base_offset,
-            timestamp: batch.max_timestamp,
-        });
         entry.last_timestamp = batch.max_timestamp;
+        entry.last_offset = batch.last_offset();
+        entry
     }
 
-    /// Forgets producers whose newest batch is older than `expiration_ms`.
+    /// Forgets producers whose newest batch is older than `expiration_ms`, unless a transaction of
+    /// theirs is open.
     pub fn expire(&mut self, now: Timestamp, expiration_ms: i64) {
         let before = self.entries.len();
-        self.entries
-            .retain(|_, entry| now.0.saturating_sub(entry.last_timestamp.0) <= expiration_ms);
-        self.give_back(before - self.entries.len());
+        self.entries.retain(|_, entry| {
+            entry.transaction.is_some()
+                || now.0.saturating_sub(entry.last_timestamp.0) <= expiration_ms
+        });
+        self.slots.give_back(before - self.entries.len());
     }
 
     /// Takes the place of one more producer. If none is free this partition gives up a sixteenth of
     /// its own, the oldest first, so that the search for them is rare; with none of its own it goes
     /// beyond the limit by this one.
     fn take_slot(&mut self) {
-        if self.slots.taken() >= self.slots.most && !self.entries.is_empty() {
-            let newest = |entry: &Entry| entry.batches.back().map(|kept| kept.base_offset);
-            let mut ages: Vec<_> =
-                self.entries.iter().map(|(id, entry)| (newest(entry), *id)).collect();
-            let count = ages.len().div_ceil(16);
-            ages.select_nth_unstable(count - 1);
+        if self.slots.are_taken() && !self.entries.is_empty() {
+            let idle = self.entries.iter().filter(|(_, entry)| entry.transaction.is_none());
+            let mut ages: Vec<_> = idle.map(|(id, entry)| (entry.last_offset, *id)).collect();
+            let count = self.entries.len().div_ceil(16).min(ages.len());
+            if 0 < count {
+                ages.select_nth_unstable(count - 1);
+            }
             for (_, id) in ages.iter().take(count) {
                 self.entries.remove(id);
             }
-            self.give_back(count);
+            self.slots.give_back(count);
         }
-        self.slots.taken.fetch_add(1, Ordering::Relaxed);
+        self.slots.take();
     }
 
-    fn give_back(&self, count: usize) {
-        self.slots.taken.fetch_sub(count, Ordering::Relaxed);
-    }
-
-    /// What each wrote last: compaction keeps at least the frame of it.
-    pub(super) fn tails(&self) -> HashMap<ProducerId, ProducerTail> {
+    /// What each wrote last below the high watermark: compaction keeps at least the frame of it.
+    pub(super) fn tails(&self, high_watermark: Offset) -> HashMap<ProducerId, ProducerTail> {
         let tail = |(id, entry): (&ProducerId, &Entry)| {
-            let last_offset = entry.batches.back().map(|last| {
-                let more = i64::from(last.last_sequence) - i64::from(last.first_sequence);
-                last.base_offset.plus(more & i64::from(i32::MAX)) // Sequences wrap.
-            });
-            (*id, ProducerTail { epoch: entry.epoch, last_offset })
+            let mut batches = entry.batches.iter().rev().map(Kept::last_offset);
+            let last = batches.find(|last| *last < high_watermark);
+            let is_marker = entry.batches.is_empty() && entry.last_offset < high_watermark;
+            let from = last.or(is_marker.then_some(entry.last_offset)).unwrap_or(Offset(0));
+            (*id, ProducerTail { from })
         };
         self.entries.iter().map(tail).collect()
     }
 
     fn forget(&mut self) {
-        self.give_back(self.entries.len());
+        self.slots.give_back(self.entries.len());
         self.entries.clear();
+        self.transactions.forget();
     }
 
     fn put(&mut self, id: ProducerId, entry: Entry) {
         if !self.entries.contains_key(&id) {
             self.take_slot();
+        }
+        if let Some(first) = entry.transaction {
+            self.transactions.begin(first);
         }
         self.entries.insert(id, entry);
     }
@@ -240,112 +243,39 @@ impl Producers {
     pub fn count(&self) -> usize {
         self.entries.len()
     }
+
+    /// What is known of each, by producer id.
+    pub fn describe(&self) -> Vec<ProducerState> {
+        let state = |(id, entry): (&ProducerId, &Entry)| ProducerState {
+            producer_id: *id,
+            producer_epoch: entry.epoch,
+            last_sequence: entry.batches.back().map(|last| last.last_sequence),
+            last_timestamp: entry.last_timestamp,
+            coordinator_epoch: entry.coordinator_epoch,
+            transaction_start: entry.transaction,
+        };
+        let mut all: Vec<_> = self.entries.iter().map(state).collect();
+        all.sort_by_key(|state| state.producer_id);
+        all
+    }
+
+    /// How many transactions were aborted that the log still has the markers of.
+    pub fn aborted_count(&self) -> usize {
+        self.aborted().entries().len()
+    }
+
+    pub(super) fn aborted(&self) -> &AbortedTransactions {
+        self.transactions.aborted()
+    }
+
+    pub(super) fn transactions(&mut self) -> &mut Transactions {
+        &mut self.transactions
+    }
 }
 
-/// The sequence of a batch's last record; sequences wrap from 2147483647 to 0.
-fn last_sequence(batch: &BatchHeader) -> i32 {
-    wrap(i64::from(batch.base_sequence) + i64::from(batch.last_offset_delta))
-}
-
-fn after(sequence: i32) -> i32 {
-    wrap(i64::from(sequence) + 1)
-}
-
-fn wrap(sequence: i64) -> i32 {
-    i32::try_from(sequence & i64::from(i32::MAX)).expect("masked to 31 bits")
-}
-
-/// The largest file of producers that is read, in bytes: a million of them.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
-/// Learns what every producer wrote last: from the file as far as it goes, from there on from the log.
-/// A file that speaks of more than there is would be right again, and wrong, once the log has grown: it
-/// is taken away.
-pub(super) fn learn(producers: &mut Producers, log: &Log, file: &Sidecar) -> Result<(), ReadError> {
-    let (start, end) = (log.start_offset(), log.end_offset());
-    let bytes = file.read(FILE_BYTES_MAX);
-    let stands_for = bytes.as_deref().and_then(|bytes| producers.restore(bytes));
-    let from = match stands_for {
-        Some(at) if at <= end => at.max(start),
-        Some(_) | None => {
-            producers.forget();
-            if bytes.is_some()
-                && let Err(error) = file.remove()
-            {
-                return Err(ReadError::Io { path: log.dir().to_owned(), source: error });
-            }
-            start
-        }
-    };
-    for batch in log.reader().batches(from) {
-        let batch = batch?;
-        producers.record(batch.header(), batch.header().base_offset);
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::records::{BatchBuilder, NewRecord};
-
-    fn batch(producer_id: i64, base_sequence: i32) -> BatchHeader {
-        let mut batch = BatchBuilder::new();
-        let timestamp = Timestamp(1);
-        batch.push(&NewRecord { timestamp, key: None, value: None, headers: &[] });
-        let mut header = *batch.build().unwrap().header();
-        header.producer_id = ProducerId(producer_id);
-        header.producer_epoch = ProducerEpoch(0);
-        header.base_sequence = base_sequence;
-        header
-    }
-
-    /// Records one batch a producer, in this order; their offsets count up from `from`.
-    fn fill(producers: &mut Producers, ids: std::ops::Range<i64>, from: i64) {
-        for (offset, id) in (from..).zip(ids) {
-            producers.record(&batch(id, 0), Offset(offset));
-        }
-    }
-
-    #[test]
-    fn full_table_takes_new_producers_and_forgets_the_oldest() {
-        let slots = ProducerSlots::new(32);
-        let mut producers = Producers::new(slots.clone());
-        fill(&mut producers, 0..32, 0);
-        producers.record(&batch(0, 1), Offset(32)); // The oldest id has the newest batch.
-        assert_eq!(producers.check(&batch(99, 0)), Ok(Checked::New));
-        producers.record(&batch(99, 0), Offset(33));
-        assert_eq!((producers.count(), slots.taken()), (31, 31));
-        let knows = |id| matches!(producers.check(&batch(id, 0)), Ok(Checked::Duplicate { .. }));
-        let gone: Vec<_> = (0..32).filter(|id| !knows(*id)).collect();
-        assert_eq!(gone, [1, 2]);
-    }
-
-    #[test]
-    fn limit_is_that_of_all_partitions_together() {
-        let slots = ProducerSlots::new(10);
-        let mut full = Producers::new(slots.clone());
-        fill(&mut full, 0..10, 0);
-        let mut other = Producers::new(slots.clone());
-        fill(&mut other, 0..100, 0);
-        assert_eq!((full.count(), other.count(), slots.taken()), (10, 1, 11));
-        drop(full);
-        assert_eq!(slots.taken(), 1);
-        fill(&mut other, 0..100, 0);
-        assert!(other.count() <= 10 && slots.taken() == other.count());
-    }
-
-    #[test]
-    fn expiry_bears_any_timestamp_of_a_client() {
-        let slots = ProducerSlots::new(10);
-        let mut producers = Producers::new(slots.clone());
-        let mut first = batch(1, 0);
-        first.max_timestamp = Timestamp(i64::MIN);
-        producers.record(&first, Offset(0));
-        let mut last = batch(2, 0);
-        last.max_timestamp = Timestamp(i64::MAX);
-        producers.record(&last, Offset(1));
-        producers.expire(Timestamp(1_700_000_000_000), 86_400_000);
-        assert_eq!((producers.count(), slots.taken()), (1, 1), "the one of the future stays");
-    }
+/// What a control batch says; `None` if there is no record left in it, or none that can be read.
+fn marker_of(batch: &ValidBatch) -> Option<ControlRecord> {
+    let records = batch.records(DECOMPRESSED_LIMIT).ok()?;
+    let record = records.iter().next()?.ok()?;
+    ControlRecord::decode(&record)
 }

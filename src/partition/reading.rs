@@ -1,11 +1,33 @@
-//! Reading a partition: none of it takes the append lock.
+//! Reading a partition: without the append lock, but where a read meets a compaction.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::cache_window::Readers;
 use super::{Isolation, Partition, ReadError, Watermarks};
-use crate::log::LogRange;
+use crate::log::{AbortedTransaction, LogRange, LogReader};
 use crate::types::{LeaderEpoch, Monotonic, Offset};
+
+/// What a read found.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The offsets of the moment.
+    pub watermarks: Watermarks,
+    /// Whole batches; `None` where there is nothing to read yet.
+    pub range: Option<LogRange>,
+    /// Under [`Isolation::ReadCommitted`] the aborted transactions that reach into the range, by
+    /// first offset: from there on records of that producer do not count, up to its next marker.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// What is to be read.
+#[derive(Clone, Copy)]
+struct Wanted {
+    from: Offset,
+    max_bytes: u64,
+    at_least_one: bool,
+    isolation: Isolation,
+}
 
 impl Partition {
     /// Whole batches from the one that holds `from`, at most `max_bytes` of them, or one of any size
@@ -17,32 +39,57 @@ impl Partition {
         max_bytes: u64,
         at_least_one: bool,
         isolation: Isolation,
-    ) -> Result<(Option<LogRange>, Watermarks), ReadError> {
+    ) -> Result<Read, ReadError> {
         if self.is_offline() {
             return Err(ReadError::Storage(self.offline_reason()));
         }
+        let reader = self.reader()?;
+        let wanted = Wanted { from, max_bytes, at_least_one, isolation };
+        let before = self.forgettings.load(Ordering::Acquire);
+        let mut found = self.look(reader, wanted);
+        let is_committed = isolation == Isolation::ReadCommitted;
+        if is_committed && (before % 2 == 1 || self.forgettings.load(Ordering::Acquire) != before) {
+            // Records and the list of what does not count of them may be of two moments.
+            let _writer = self.lock();
+            found = self.look(reader, wanted);
+        }
+        let found = found.map_err(|error| self.unreadable(&error))?;
+        if let Some(range) = found.range.as_ref().filter(|_| self.context.flusher.has_window()) {
+            self.readers().note(from, range.next, self.context.flusher.now());
+        }
+        Ok(found)
+    }
+
+    fn look(&self, reader: &LogReader, wanted: Wanted) -> Result<Read, crate::log::ReadError> {
+        let Wanted { from, max_bytes, at_least_one, isolation } = wanted;
         let watermarks = self.watermarks();
-        let Watermarks { log_start, last_stable, high_watermark, log_end } = watermarks;
-        if from < log_start || log_end < from {
-            return Err(ReadError::OutOfRange { asked: from, start: log_start, end: log_end });
+        let Watermarks { log_start: start, last_stable, high_watermark, log_end: end } = watermarks;
+        if from < start || end < from {
+            return Err(crate::log::ReadError::OutOfRange { asked: from, start, end });
         }
         let up_to = match isolation {
             Isolation::ReadUncommitted => high_watermark,
             Isolation::ReadCommitted => last_stable,
         };
         if from >= up_to {
-            return Ok((None, watermarks));
+            return Ok(Read { watermarks, range: None, aborted: Vec::new() });
         }
-        let range = self.reader()?.read(from, up_to, max_bytes, at_least_one);
-        let range = range.map_err(|error| self.unreadable(&error))?;
-        if let Some(range) = range.as_ref().filter(|_| self.context.flusher.has_window()) {
-            self.readers().note(from, range.next, self.context.flusher.now());
-        }
-        Ok((range, watermarks))
+        let range = reader.read(from, up_to, max_bytes, at_least_one)?;
+        // Behind the range: what ended below the last stable offset is in the list by now.
+        let aborted = match &range {
+            Some(range) if isolation == Isolation::ReadCommitted => {
+                self.aborted.between(from, range.next)
+            }
+            Some(_) | None => Vec::new(),
+        };
+        Ok(Read { watermarks, range, aborted })
     }
 
     /// Damage takes it offline: who reads on behind it would miss records without knowing.
     fn unreadable(&self, error: &crate::log::ReadError) -> ReadError {
+        if let crate::log::ReadError::OutOfRange { asked, start, end } = *error {
+            return ReadError::OutOfRange { asked, start, end };
+        }
         let reason = error.to_string();
         if let crate::log::ReadError::Damaged(_) = error {
             self.take_offline(&reason);

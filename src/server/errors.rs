@@ -26,6 +26,7 @@ impl From<&AppendError> for ErrorCode {
             AppendError::InvalidTimestamp(_) => Self::InvalidTimestamp,
             AppendError::InvalidRecord(_) => Self::InvalidRecord,
             AppendError::Producer(error) => error.into(),
+            AppendError::TransactionNotBegun { .. } => Self::InvalidTxnState,
             AppendError::Storage(_) | AppendError::DiskFull => Self::KafkaStorageError,
         }
     }
@@ -57,8 +58,12 @@ impl From<&BatchError> for ErrorCode {
 impl From<&ProducerError> for ErrorCode {
     fn from(error: &ProducerError) -> Self {
         match error {
-            ProducerError::InvalidEpoch { .. } => Self::InvalidProducerEpoch,
+            ProducerError::InvalidEpoch { .. } | ProducerError::EpochNotBumped { .. } => {
+                Self::InvalidProducerEpoch
+            }
             ProducerError::OutOfOrderSequence { .. } => Self::OutOfOrderSequenceNumber,
+            ProducerError::TransactionOpen { .. } => Self::InvalidTxnState,
+            ProducerError::CoordinatorFenced { .. } => Self::TransactionCoordinatorFenced,
         }
     }
 }

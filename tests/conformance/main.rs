@@ -34,6 +34,7 @@ mod offsets;
 mod patience;
 mod produce;
 mod produce_checks;
+mod read_committed;
 mod timestamps;
 mod topics;
 mod vectors;

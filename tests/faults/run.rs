@@ -160,7 +160,7 @@ impl Run {
         let (mut next, mut found) = (marks.log_start, Vec::new());
         while next < marks.high_watermark {
             let read = partition.read(next, 600, true, Isolation::ReadCommitted);
-            let range = read.map_err(|error| error.to_string())?.0.ok_or("nothing to read")?;
+            let range = read.map_err(|error| error.to_string())?.range.ok_or("nothing to read")?;
             let bytes = range.read().map_err(|error| error.to_string())?;
             let before = next;
             take(bytes, &mut next, &mut found)?;

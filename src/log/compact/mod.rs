@@ -39,7 +39,7 @@ pub use transactions::AbortedTransaction;
 use super::error::{LogError, ReadError};
 use super::read::LogReader;
 use super::segment::Segment;
-use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{Offset, ProducerId, Timestamp};
 
 /// The topic configs that concern compaction; names and units as in Kafka.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,10 +86,9 @@ impl Cleanable {
 /// What a producer that is still known wrote last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProducerTail {
-    /// Its epoch.
-    pub epoch: ProducerEpoch,
-    /// Its last record; `None` if it is known by a marker only.
-    pub last_offset: Option<Offset>,
+    /// Its last record that no power cut can take back, or the marker that told its epoch if it has
+    /// written none since; if that is not known, something before.
+    pub from: Offset,
 }
 
 /// What a run is told from outside.

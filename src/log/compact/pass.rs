@@ -47,6 +47,15 @@ pub struct Cleaned {
     pub(crate) segment: Arc<Segment>,
     /// The name it has till then.
     pub(crate) path: PathBuf,
+    pub(crate) markers_gone: Vec<Offset>,
+}
+
+impl Cleaned {
+    /// Where the markers stood in the sources that are not in it: nothing is left of their
+    /// transactions.
+    pub fn markers_gone(&self) -> &[Offset] {
+        &self.markers_gone
+    }
 }
 
 impl LogReader {
@@ -173,6 +182,9 @@ impl Compaction {
                 let frame = if ends { Frame::Keep } else { self.frame(&header) };
                 let stays = self.stays(&batch, frame).map_err(unreadable(&header))?;
                 changed |= !matches!(stays, Stays::Whole);
+                if header.attributes.is_control() && stays.has_no_records() {
+                    target.markers_gone.push(header.base_offset);
+                }
                 match stays {
                     Stays::Whole => target.push(&batch, pace)?,
                     Stays::Changed(thin) => target.push(&thin, pace)?,
@@ -190,11 +202,8 @@ impl Compaction {
     /// Whether a batch of that header must not vanish, though its records may: it holds the last
     /// sequence of a producer, or the marker that told its epoch.
     fn frame(&self, header: &BatchHeader) -> Frame {
-        let Some(tail) = self.plan.producers.get(&header.producer_id) else { return Frame::Drop };
-        let is_tail = match tail.last_offset {
-            Some(last) => header.last_offset() == last,
-            None => header.attributes.is_control() && header.producer_epoch == tail.epoch,
-        };
+        let tail = self.plan.producers.get(&header.producer_id);
+        let is_tail = tail.is_some_and(|tail| tail.from <= header.last_offset());
         if is_tail { Frame::Keep } else { Frame::Drop }
     }
 
@@ -262,6 +271,16 @@ enum Stays {
     Gone,
 }
 
+impl Stays {
+    fn has_no_records(&self) -> bool {
+        match self {
+            Self::Whole => false,
+            Self::Changed(thin) => thin.header().record_count == 0,
+            Self::Gone => true,
+        }
+    }
+}
+
 fn emptied(batch: &ValidBatch, frame: Frame) -> Stays {
     match frame {
         Frame::Keep if batch.header().record_count == 0 => Stays::Whole,
@@ -317,6 +336,7 @@ struct Target {
     synced: u64,
     index: Index,
     index_interval_bytes: u32,
+    markers_gone: Vec<Offset>,
 }
 
 impl Target {
@@ -342,6 +362,7 @@ impl Target {
             synced: 0,
             index: Index::new(base, last_append),
             index_interval_bytes: factory.index_interval_bytes,
+            markers_gone: Vec::new(),
             path,
         })
     }
@@ -384,7 +405,8 @@ impl Target {
         let segment = factory.cleaned(self.base, self.file, self.index, now);
         let is_kafkas = sources.iter().any(|source| source.is_kafkas);
         let segment = if is_kafkas { segment.of_kafka() } else { segment };
-        Ok(Cleaned { sources, segment: Arc::new(segment), path: self.path })
+        let Self { path, markers_gone, .. } = self;
+        Ok(Cleaned { sources, segment: Arc::new(segment), path, markers_gone })
     }
 
     /// Removes it. If that fails the next run, or the next start, removes it.

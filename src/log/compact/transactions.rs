@@ -25,8 +25,8 @@ pub struct AbortedTransaction {
 pub(super) struct Transactions {
     /// Those that begin further on, the next one last.
     coming: Vec<AbortedTransaction>,
-    /// Aborted ones under way, and whether a batch of them was met.
-    aborted: HashMap<ProducerId, bool>,
+    /// Aborted ones under way: where the marker is, and whether a batch of them was met.
+    aborted: HashMap<ProducerId, (Offset, bool)>,
     /// Committed ones under way that a batch was met of.
     committed: HashSet<ProducerId>,
 }
@@ -48,7 +48,9 @@ impl Transactions {
         if !header.attributes.is_transactional() {
             return Ok(false);
         }
-        if let Some(met) = self.aborted.get_mut(&header.producer_id) {
+        if let Some((last, met)) = self.aborted.get_mut(&header.producer_id)
+            && header.base_offset < *last
+        {
             *met = true;
             return Ok(true);
         }
@@ -63,7 +65,7 @@ impl Transactions {
             // One that ended before what is walked leaves no marker here to end it.
             if header.base_offset <= next.last_offset {
                 self.committed.remove(&next.producer_id);
-                self.aborted.insert(next.producer_id, false);
+                self.aborted.insert(next.producer_id, (next.last_offset, false));
             }
         }
     }
@@ -80,7 +82,7 @@ impl Transactions {
         };
         let void = match ControlRecord::decode(&record?) {
             Some(ControlRecord::End(marker)) => match marker.outcome {
-                Outcome::Abort => !self.aborted.remove(&producer_id).unwrap_or(false),
+                Outcome::Abort => !self.aborted.remove(&producer_id).is_some_and(|(_, met)| met),
                 Outcome::Commit => !self.committed.remove(&producer_id),
             },
             // What it means is not known here, so it stays.

@@ -11,8 +11,8 @@ use crate::codec::{Message, Piece, Reader};
 use crate::partition::Isolation;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::fetch::{
-    EpochEndOffset, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
-    Records,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, PartitionData, Records,
 };
 use crate::server::connection::{Answer, Outcome};
 use crate::server::dispatch::{Call, Cx};
@@ -151,13 +151,17 @@ fn found(
     isolation: Isolation,
     files: &mut Vec<Part>,
 ) -> PartitionData {
-    let Fetched { watermarks, range, diverging } = fetched;
+    let Fetched { watermarks, range, aborted, diverging } = fetched;
+    let aborted = aborted.iter().map(|transaction| AbortedTransaction {
+        producer_id: transaction.producer_id.0,
+        first_offset: transaction.first_offset.0,
+    });
     let mut data = PartitionData {
         partition_index: index,
         high_watermark: watermarks.high_watermark.0,
         last_stable_offset: watermarks.last_stable.0,
         log_start_offset: watermarks.log_start.0,
-        aborted_transactions: (isolation == Isolation::ReadCommitted).then(Vec::new),
+        aborted_transactions: (isolation == Isolation::ReadCommitted).then(|| aborted.collect()),
         ..PartitionData::default()
     };
     if let Some((epoch, end)) = diverging {

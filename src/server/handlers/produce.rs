@@ -220,6 +220,7 @@ fn tells_log_start(error: &ProduceError) -> bool {
         ProduceError::Append(
             AppendError::TooLarge { .. }
             | AppendError::LargerThanSegment { .. }
+            | AppendError::TransactionNotBegun { .. }
             | AppendError::Build(_)
             | AppendError::Storage(_)
             | AppendError::DiskFull,

@@ -67,7 +67,7 @@ fn a_frame_without_records_has_no_time() {
     table.now = NOW.plus_ms(50);
     table.put(&[("b", "2")]);
     table.roll();
-    let tail = ProducerTail { epoch: ProducerEpoch(-1), last_offset: Some(Offset(1)) };
+    let tail = ProducerTail { from: Offset(1) };
     table.producers = HashMap::from([(ProducerId(-1), tail)]);
     table.compact();
     assert_eq!(table.frames(), [(0, 0, 1), (1, 1, 0), (2, 2, 1)]);

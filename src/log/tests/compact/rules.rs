@@ -216,7 +216,7 @@ fn a_living_producers_last_batch_leaves_its_frame() {
     table.append(producer(2, 0), &[("a", "3"), ("b", "2")]);
     table.put(&[("a", "4"), ("b", "3")]);
     table.roll();
-    let tail = ProducerTail { epoch: ProducerEpoch(0), last_offset: Some(Offset(2)) };
+    let tail = ProducerTail { from: Offset(2) };
     table.producers = HashMap::from([(ProducerId(1), tail)]);
     table.compact();
     assert_eq!(table.frames(), [(1, 2, 0), (5, 6, 2)]);

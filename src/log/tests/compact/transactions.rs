@@ -116,7 +116,7 @@ fn a_marker_that_told_a_producers_epoch_leaves_its_frame() {
     end(&mut table, Outcome::Commit);
     table.put(&[("a", "1")]);
     table.roll();
-    let tail = ProducerTail { epoch: ProducerEpoch(0), last_offset: None };
+    let tail = ProducerTail { from: Offset(0) };
     table.producers = HashMap::from([(P, tail)]);
     table.compaction.delete_retention_ms = 0;
     for _ in 0..3 {

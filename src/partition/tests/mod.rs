@@ -1,5 +1,8 @@
 //! A partition as broker and producers see it, on a disk that fails on command.
 
+mod lives;
+mod transactions;
+
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +14,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::value::Durability;
 use crate::log::fs::{Crash, Fault, FaultKind, FaultyFs, Fs, Op};
-use crate::log::{Checkpoint, CompactionConfig, Log, LogConfig};
+use crate::log::{Checkpoint, CompactionConfig, Log, LogConfig, LogError};
 use crate::records::{BatchBuilder, NewRecord, ValidBatch};
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
 
@@ -56,14 +59,35 @@ impl Machine {
     }
 
     fn on(disk: FaultyFs) -> Self {
+        Self::with_thread(disk).0
+    }
+
+    fn with_thread(disk: FaultyFs) -> (Self, std::thread::JoinHandle<()>) {
         disk.create_dir_all(Path::new("/data")).unwrap();
         disk.sync_dir(Path::new("/")).unwrap();
         let clock = Clock::manual(Timestamp(1_700_000_000_000));
-        let (flusher, _) = Flusher::start(clock.clone(), 1 << 20).unwrap();
-        Self { disk, clock, flusher }
+        let (flusher, thread) = Flusher::start(clock.clone(), 1 << 20).unwrap();
+        (Self { disk, clock, flusher }, thread)
+    }
+
+    /// Nobody syncs but who calls [`sync`].
+    fn quiet_on(disk: FaultyFs) -> Self {
+        let (machine, thread) = Self::with_thread(disk);
+        machine.flusher.close();
+        thread.join().unwrap();
+        machine
     }
 
     fn open(&self, durability: Durability, checkpoint: Checkpoint) -> Arc<Partition> {
+        self.open_as(config(), durability, checkpoint).unwrap()
+    }
+
+    fn open_as(
+        &self,
+        config: PartitionConfig,
+        durability: Durability,
+        checkpoint: Checkpoint,
+    ) -> Result<Arc<Partition>, LogError> {
         let name = PartitionName {
             topic_id: TopicId(Uuid::from_u128(7)),
             topic: "topic".into(),
@@ -79,14 +103,22 @@ impl Machine {
         };
         let fs: Arc<dyn Fs> = Arc::new(self.disk.clone());
         let dir = PathBuf::from("/data/topic-0");
-        let (log, _) = Log::open(fs, dir, config().log, checkpoint, self.clock.now().wall).unwrap();
-        Partition::open(name, log, config(), context).unwrap()
+        let (log, _) = Log::open(fs, dir, config.log, checkpoint, self.clock.now().wall)?;
+        Ok(Partition::open(name, log, config, context).unwrap())
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
         self.flusher.close();
+    }
+}
+
+/// What the sync thread does for one partition.
+fn sync(partition: &Partition) {
+    if let Some(unsynced) = partition.begin_sync() {
+        let result = unsynced.sync();
+        partition.end_sync(&unsynced, result);
     }
 }
 

@@ -1,0 +1,181 @@
+//! Making a partition durable and visible: what the sync thread calls, and who waits for it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use super::error::AppendError;
+use super::partition::{Partition, Writer};
+use super::waiters::Wake;
+use crate::config::value::Durability;
+use crate::log::{Sidecar, Unsynced};
+use crate::types::Offset;
+
+/// What producers wrote last is saved each time so much was appended, in bytes: as much as a start
+/// after a crash walks in some tens of milliseconds.
+pub(super) const SAVED_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+
+impl Writer {
+    /// Writes down what producers wrote last. A failure costs the next start some time only.
+    fn save(file: Option<&Sidecar>, bytes: &[u8]) {
+        if let Some(Err(error)) = file.map(|file| file.write(bytes)) {
+            tracing::debug!(%error, "what producers wrote last was not saved");
+        }
+    }
+}
+
+impl Partition {
+    /// Asks for a sync of what is not on disk yet, whatever the durability setting.
+    pub fn request_sync(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.context.flusher.enqueue(Arc::clone(self));
+        }
+    }
+
+    /// The files to sync for everything appended up to now; `None` where there is nothing.
+    pub(super) fn begin_sync(&self) -> Option<Unsynced> {
+        self.queued.store(false, Ordering::Release);
+        let mut writer = self.lock();
+        if writer.broken.is_some() {
+            return None; // After a failed sync another one would say that all is well.
+        }
+        match writer.log.as_ref()?.unsynced() {
+            Ok(unsynced) => {
+                writer.syncing = !unsynced.is_empty();
+                if writer.unsaved_bytes >= SAVED_EVERY_BYTES {
+                    writer.unsaved_bytes = 0;
+                    writer.to_save = Some(writer.producers.encode(unsynced.end));
+                }
+                writer.syncing.then_some(unsynced)
+            }
+            Err(error) => {
+                // What waits for this sync must hear that there is none.
+                self.break_down(writer, &format!("sync not begun: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Takes in how a sync went: on success what it covered is durable and visible, on failure the
+    /// partition is offline until restart, for the pages may be lost and a second sync would lie.
+    pub(super) fn end_sync(&self, unsynced: &Unsynced, result: std::io::Result<()>) {
+        let mut writer = self.lock();
+        let to_save = writer.to_save.take().filter(|_| result.is_ok());
+        if let Some(bytes) = to_save {
+            let file = writer.producers_file.clone();
+            drop(writer);
+            Writer::save(file.as_ref(), &bytes);
+            writer = self.lock();
+        }
+        writer.syncing = false;
+        self.sync_ended.notify_all();
+        if let Err(error) = result {
+            self.break_down(writer, &format!("sync failed: {error}"));
+            return;
+        }
+        if let Some(log) = &mut writer.log {
+            log.mark_synced(unsynced);
+        }
+        drop(writer);
+        let end = unsynced.end;
+        let is_news = self.durable_end.fetch_max(end.0, Ordering::AcqRel) < end.0;
+        if self.raise_high_watermark(end) || is_news {
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Lets consumers read up to `end`.
+    pub(super) fn advance_high_watermark(&self, end: Offset) {
+        if self.raise_high_watermark(end) {
+            self.waiters.wake_all();
+        }
+    }
+
+    /// Raises the high watermark, and the last stable offset with it: who sees the one sees the
+    /// other. Whether anything has moved.
+    fn raise_high_watermark(&self, end: Offset) -> bool {
+        let raise = || self.high_watermark.fetch_max(end.0, Ordering::AcqRel) < end.0;
+        // Whoever comes with an end behind a marker had the append lock after that was published.
+        if !self.has_ended.load(Ordering::Acquire) {
+            return raise();
+        }
+        let mut writer = self.lock();
+        let visible = end.0.max(self.high_watermark.load(Ordering::Acquire));
+        let released = writer.producers.transactions().release(Offset(visible));
+        self.publish_unstable(&mut writer.producers);
+        raise() || released
+    }
+
+    /// Returns once consumers may read up to `end`; under [`Durability::Fsync`] all of it is then on
+    /// disk. Errors when the partition went offline first.
+    pub async fn visible(&self, end: Offset) -> Result<(), AppendError> {
+        if self.watermarks().high_watermark >= end {
+            return Ok(());
+        }
+        let wake = Wake::new();
+        let _registration = self.waiters.register(&wake);
+        loop {
+            if self.watermarks().high_watermark >= end {
+                return Ok(());
+            }
+            if self.offline.load(Ordering::Acquire) {
+                return Err(AppendError::Storage(self.offline_reason()));
+            }
+            wake.woken().await;
+        }
+    }
+
+    /// Returns once everything before `end` is on disk, whatever the durability setting; under
+    /// [`Durability::Ephemeral`] once it is visible. Errors when the partition went offline first.
+    pub async fn durable(self: &Arc<Self>, end: Offset) -> Result<(), AppendError> {
+        if self.context.durability == Durability::Ephemeral {
+            return self.visible(end).await;
+        }
+        let wake = Wake::new();
+        let _registration = self.waiters.register(&wake);
+        loop {
+            if self.durable_end() >= end {
+                return Ok(());
+            }
+            if self.is_offline() {
+                return Err(AppendError::Storage(self.offline_reason()));
+            }
+            self.request_sync();
+            wake.woken().await;
+        }
+    }
+
+    /// Syncs everything and closes the log: nothing is appended any more. Returns its end, which is
+    /// on disk.
+    pub fn close(&self) -> Result<Offset, AppendError> {
+        let mut writer = self.lock();
+        while writer.syncing {
+            // Two at a time would write the same files; and should that one fail, this must not.
+            writer = self.sync_ended.wait(writer).unwrap_or_else(PoisonError::into_inner);
+        }
+        if let Some(reason) = &writer.broken {
+            return Err(AppendError::Storage(reason.clone()));
+        }
+        writer.broken = Some("the broker stops".to_owned());
+        let log = writer.log.take();
+        let unsaved = writer.unsaved_bytes > 0;
+        let to_save =
+            log.as_ref().filter(|_| unsaved).map(|log| writer.producers.encode(log.end_offset()));
+        let file = writer.producers_file.take();
+        drop(writer);
+        self.offline.store(true, Ordering::Release);
+        self.waiters.wake_all();
+        let Some(log) = log else { return Ok(self.watermarks().log_end) };
+        let end = log.close().map_err(|error| AppendError::Storage(error.to_string()))?;
+        self.durable_end.store(end.0, Ordering::Release);
+        if let Some(bytes) = to_save {
+            Writer::save(file.as_ref(), &bytes);
+        }
+        Ok(end)
+    }
+
+    /// As [`Partition::close`], of a topic that is deleted: what only the next start needs is not made.
+    pub fn retire(&self) -> Result<Offset, AppendError> {
+        self.lock().producers_file = None;
+        self.close()
+    }
+}
