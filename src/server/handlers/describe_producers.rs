@@ -1,0 +1,160 @@
+//! DescribeProducers (API 61, v0): what partitions know of their producers, and which transactions are
+//! open there (KIP-664).
+
+use crate::broker::{Broker, FetchError};
+use crate::catalog::check_name;
+use crate::partition;
+use crate::protocol::ErrorCode;
+use crate::protocol::messages::describe_producers::{
+    DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, ProducerState,
+    TopicResponse,
+};
+use crate::server::dispatch::Cx;
+use crate::server::errors::told;
+use crate::types::PartitionIndex;
+
+#[expect(dead_code, reason = "in no table until transactions are advertised as a whole")]
+pub(super) fn handle(cx: &Cx, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    describe(&cx.broker, request)
+}
+
+fn describe(broker: &Broker, request: DescribeProducersRequest) -> DescribeProducersResponse {
+    let topics = request.topics.into_iter().map(|topic| TopicResponse {
+        partitions: topic
+            .partition_indexes
+            .iter()
+            .map(|index| match producers(broker, &topic.name, PartitionIndex(*index)) {
+                Ok(producers) => PartitionResponse {
+                    partition_index: *index,
+                    active_producers: producers.iter().map(row).collect(),
+                    ..PartitionResponse::default()
+                },
+                Err((error_code, message)) => PartitionResponse {
+                    partition_index: *index,
+                    error_code,
+                    error_message: Some(message),
+                    ..PartitionResponse::default()
+                },
+            })
+            .collect(),
+        name: topic.name,
+    });
+    DescribeProducersResponse { topics: topics.collect(), ..DescribeProducersResponse::default() }
+}
+
+fn producers(
+    broker: &Broker,
+    topic: &str,
+    index: PartitionIndex,
+) -> Result<Vec<partition::ProducerState>, (ErrorCode, String)> {
+    check_name(topic).map_err(|error| told(&error))?;
+    let partition = broker.partition(topic, index).map_err(|error| told(&error))?;
+    partition.reader().map_err(|error| told(&FetchError::from(error)))?;
+    Ok(partition.producers())
+}
+
+fn row(state: &partition::ProducerState) -> ProducerState {
+    ProducerState {
+        producer_id: state.producer_id.0,
+        producer_epoch: state.producer_epoch.0.into(),
+        last_sequence: state.last_sequence.unwrap_or(-1),
+        last_timestamp: state.last_timestamp.0,
+        coordinator_epoch: state.coordinator_epoch.unwrap_or(-1),
+        current_txn_start_offset: state.transaction_start.map_or(-1, |first| first.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::broker::{Apply, BrokerOptions, Tasks};
+    use crate::catalog::NewTopic;
+    use crate::clock::Clock;
+    use crate::config::broker::BrokerConfig;
+    use crate::config::value::Durability;
+    use crate::ids::Ids;
+    use crate::log::fs::MemoryFs;
+    use crate::partition::{Flusher, Marker, TransactionVersion};
+    use crate::protocol::messages::describe_producers::TopicRequest;
+    use crate::records::{BatchBuilder, EndMarker, NewRecord, Outcome};
+    use crate::types::{ProducerEpoch, ProducerId, Timestamp};
+
+    fn broker() -> Arc<Broker> {
+        let clock = Clock::manual(Timestamp(1_700_000_000_000));
+        let (flusher, _thread) = Flusher::start(clock.clone(), 0).unwrap();
+        let config =
+            BrokerConfig { ottla_durability: Durability::Ephemeral, ..BrokerConfig::default() };
+        let options = BrokerOptions {
+            config,
+            statics: BTreeMap::new(),
+            clock,
+            ids: Ids::random(),
+            fs: Arc::new(MemoryFs::new()),
+            folder: PathBuf::from("data"),
+            flusher,
+            tasks: Arc::new(Tasks::default()),
+            other_nodes: Vec::new(),
+        };
+        Broker::open(options).unwrap()
+    }
+
+    fn ask(broker: &Broker, name: &str, index: i32) -> PartitionResponse {
+        let topic = TopicRequest { name: name.to_owned(), partition_indexes: vec![index] };
+        let request = DescribeProducersRequest { topics: vec![topic] };
+        let mut response = describe(broker, request);
+        assert_eq!(response.topics[0].name, name);
+        response.topics.remove(0).partitions.remove(0)
+    }
+
+    #[tokio::test]
+    async fn each_producer_is_told_with_its_open_transaction() {
+        let broker = broker();
+        broker.create_topics(vec![NewTopic::named("t")], Apply::Yes).await.unwrap();
+        let partition = broker.partition("t", PartitionIndex(0)).unwrap();
+        let now = broker.clock.now();
+        let (producer_id, producer_epoch) = (ProducerId(7), ProducerEpoch(3));
+        let mut batch = BatchBuilder::new().producer(producer_id, producer_epoch, 0);
+        for _ in 0..2 {
+            let (key, value) = (None, Some(b"v".as_slice()));
+            batch.push(&NewRecord { timestamp: now.wall, key, value, headers: &[] });
+        }
+        let sent = batch.transactional().build().unwrap().to_bytes();
+        partition.append_beginning(sent, TransactionVersion::V2, now).unwrap();
+        let open = ProducerState {
+            producer_id: 7,
+            producer_epoch: 3,
+            last_sequence: 1,
+            last_timestamp: now.wall.0,
+            coordinator_epoch: -1,
+            current_txn_start_offset: 0,
+        };
+        assert_eq!(ask(&broker, "t", 0).active_producers, std::slice::from_ref(&open));
+        let end = EndMarker { outcome: Outcome::Commit, coordinator_epoch: 0 };
+        let version = TransactionVersion::V2;
+        let marker = Marker { producer_id, producer_epoch: ProducerEpoch(4), end, version };
+        partition.append_marker(&marker, now).unwrap();
+        let ended = ProducerState {
+            producer_epoch: 4,
+            last_sequence: -1,
+            coordinator_epoch: 0,
+            current_txn_start_offset: -1,
+            ..open
+        };
+        assert_eq!(ask(&broker, "t", 0).active_producers, [ended]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_is_told_by_its_code() {
+        let broker = broker();
+        broker.create_topics(vec![NewTopic::named("t")], Apply::Yes).await.unwrap();
+        let code = |name, index| ask(&broker, name, index).error_code;
+        assert_eq!(code("t", 0), ErrorCode::None);
+        assert_eq!(code("t", 99), ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(code("none", 0), ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(code("not a name", 0), ErrorCode::InvalidTopicException);
+    }
+}
