@@ -258,6 +258,44 @@ fn dumps_say_what_the_brokers_own_records_mean() {
 }
 
 #[test]
+fn markers_and_what_they_end_are_told() {
+    let folder = Folder::with_lines(&[]);
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/transactions-0");
+    for entry in std::fs::read_dir(&from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "partition.metadata" {
+            std::fs::copy(from.join(&name), folder.path().join("t-0").join(&name)).unwrap();
+        }
+    }
+    std::fs::remove_file(folder.path().join("ottla-checkpoint")).unwrap();
+    let batches = folder.dump(&["t-0"]);
+    let control = batches.iter().filter(|batch| batch["is_control"] == json!(true));
+    let markers: Vec<_> = control.map(|batch| batch["records"][0]["meaning"].clone()).collect();
+    let marker = |outcome: &str| json!({"marker": outcome, "coordinator_epoch": 0});
+    assert_eq!(markers, [marker("commit"), marker("abort"), marker("commit"), marker("commit")]);
+    let text = folder.log(&["dump", "t-0"]).ok();
+    let line = text.lines().find(|line| line.contains("abort")).unwrap();
+    assert!(
+        line.ends_with("abort of the transaction of producer 4, coordinator epoch 0"),
+        "{line}"
+    );
+    let open = || {
+        let found = folder.log(&["check", "t-0", "--json"]).json();
+        assert_eq!(found["partitions"][0]["damage"], json!([]));
+        assert_eq!(found["partitions"][0]["aborted_transactions"], json!(1));
+        found["partitions"][0]["open_transactions"].clone()
+    };
+    assert_eq!(open(), json!([]));
+    // The last marker never came.
+    let file = folder.segment("t-0", 5);
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 78]).unwrap();
+    assert_eq!(open(), json!([{"producer_id": 5, "producer_epoch": 0, "first_offset": 18}]));
+    let notes = folder.log(&["check", "t-0", "--json"]).json()["notes"].to_string();
+    assert!(notes.contains("t-0: producer 5 of epoch 0 has a transaction open from offset 18"));
+}
+
+#[test]
 fn topics_that_a_repaired_catalog_has_lost_keep_their_data() {
     let folder = Folder::with_lines(&["a"]);
     let batches = folder.batches("__cluster_metadata-0");

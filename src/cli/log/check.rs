@@ -11,7 +11,8 @@ use crate::broker::{Access, OfflineFolder, StrayFate, snapshot_damage};
 use crate::clock::Clock;
 use crate::log::Damage;
 use crate::log::inspect::{Found, Inspection, SegmentFile, inspect};
-use crate::records::ValidBatch;
+use crate::partition::{ProducerSlots, Producers};
+use crate::records::{ControlRecord, ValidBatch};
 use crate::types::Offset;
 
 /// Bytes that the records of one batch may unpack to.
@@ -36,6 +37,8 @@ struct Checked {
     name: String,
     log: Inspection,
     damage: Vec<Damage>,
+    /// Who wrote to it, and in which transactions.
+    producers: Producers,
 }
 
 impl Check {
@@ -56,6 +59,7 @@ impl Check {
             compare_with_catalog(&folder, &there, &mut checked, &mut notes)?;
         }
         notes.extend(checked.iter().flat_map(|one| one.log.notes.clone()));
+        notes.extend(checked.iter().flat_map(open_transactions));
         if self.json {
             let partitions: Vec<_> = checked.iter().map(as_json).collect();
             out.json(&json!({
@@ -85,10 +89,12 @@ fn check(folder: &OfflineFolder, names: &[String]) -> Result<Vec<Checked>, Ended
     let mut checked = Vec::new();
     for name in names {
         let mut damage = Vec::new();
+        let mut producers = Producers::new(ProducerSlots::new(usize::MAX));
         let mut each = |segment: &SegmentFile, found: Found<'_>| {
             if let Found::Batch { position, batch } = found {
                 bytes += batch.size_bytes();
                 progress.at(bytes, || format!("{bytes} bytes, {name}"));
+                producers.record(batch);
                 damage.extend(undecodable(topic_of(name), segment, position, batch));
             }
         };
@@ -98,9 +104,28 @@ fn check(folder: &OfflineFolder, names: &[String]) -> Result<Vec<Checked>, Ended
         if topic_of(name) == "__cluster_metadata" {
             damage.extend(snapshot_damage(folder).map_err(|error| unreadable(folder, &error))?);
         }
-        checked.push(Checked { name: name.clone(), log, damage });
+        checked.push(Checked { name: name.clone(), log, damage, producers });
     }
     Ok(checked)
+}
+
+/// Those that no marker has ended: no damage, but read_committed consumers wait for one.
+fn open_transactions(one: &Checked) -> Vec<String> {
+    let told = |(producer_id, epoch, first): (i64, i16, i64)| {
+        let name = &one.name;
+        format!(
+            "{name}: producer {producer_id} of epoch {epoch} has a transaction open from offset {first}"
+        )
+    };
+    without_marker(&one.producers).map(told).collect()
+}
+
+/// Producer id, epoch and first offset of each open transaction.
+fn without_marker(producers: &Producers) -> impl Iterator<Item = (i64, i16, i64)> {
+    producers.describe().into_iter().filter_map(|state| {
+        let first = state.transaction_start?;
+        Some((state.producer_id.0, state.producer_epoch.0, first.0))
+    })
 }
 
 /// A record of the broker's own that is none.
@@ -110,10 +135,15 @@ fn undecodable(
     position: u64,
     batch: &ValidBatch,
 ) -> Option<Damage> {
-    if !topic.starts_with("__") || batch.header().attributes.is_control() {
+    let records = batch.records(BATCH_BYTES_MAX).ok()?;
+    if batch.header().attributes.is_control() {
+        let broken = records.iter().flatten().find(|it| ControlRecord::decode(it).is_none())?;
+        let (file, reason) = (segment.path.clone(), "no control record".to_owned());
+        return Some(Damage { file, position, offset: broken.offset, reason });
+    }
+    if !topic.starts_with("__") {
         return None;
     }
-    let records = batch.records(BATCH_BYTES_MAX).ok()?;
     records.iter().flatten().find_map(|record| {
         let record = records.own(&record);
         let reason = decode::decode(topic, record.key, record.value)?.err()?;
@@ -137,7 +167,8 @@ fn compare_with_catalog(
         let reason = "the folder is missing".to_owned();
         let (file, offset) = (folder.dir(name), Offset(0));
         let damage = vec![Damage { file, position: 0, offset, reason }];
-        checked.push(Checked { name: name.clone(), log: Inspection::default(), damage });
+        let (log, producers) = (Inspection::default(), Producers::new(ProducerSlots::new(0)));
+        checked.push(Checked { name: name.clone(), log, damage, producers });
     }
     let is_own = |name: &str| topic_of(name).starts_with("__");
     for name in there.iter().filter(|name| !expected.contains_key(*name) && !is_own(name)) {
@@ -191,6 +222,14 @@ fn as_json(one: &Checked) -> Value {
         "bytes": one.log.size_bytes(),
         "log_start_offset": one.log.start.0,
         "log_end_offset": one.log.end.0,
+        "aborted_transactions": one.producers.aborted_count(),
+        "open_transactions": without_marker(&one.producers)
+            .map(|(producer_id, producer_epoch, first_offset)| json!({
+                "producer_id": producer_id,
+                "producer_epoch": producer_epoch,
+                "first_offset": first_offset,
+            }))
+            .collect::<Vec<_>>(),
         "unfinished_bytes": one.log.torn.as_ref().map_or(0, |torn| torn.length),
         "damage": one.damage.iter().map(damage_json).collect::<Vec<_>>(),
     })

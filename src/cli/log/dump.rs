@@ -15,7 +15,7 @@ use crate::broker::Access;
 use crate::log::fs::{Fs, RealFs};
 use crate::log::inspect::{Found, Hole, segment_files, walk_file};
 use crate::log::layout;
-use crate::records::{OwnedRecord, ValidBatch};
+use crate::records::{ControlRecord, Outcome, OwnedRecord, ValidBatch};
 use crate::types::Offset;
 
 /// Bytes that the records of one batch may unpack to.
@@ -23,7 +23,8 @@ const BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Print the batches and records of a partition or a file
 ///
-/// Records of `__consumer_offsets` and `__cluster_metadata` are printed with their meaning. It only
+/// Records of `__consumer_offsets` and `__cluster_metadata`, and the markers of transactions, are
+/// printed with their meaning. It only
 /// reads, and may run beside a broker: a batch that is just being written is told as such. Exit code
 /// 1 if there is damage in what was printed.
 #[derive(Debug, clap::Args)]
@@ -142,7 +143,13 @@ impl Dump {
                     };
                     if record.offset.0 >= self.offset && state.left > 0 {
                         state.left -= 1;
-                        shown.push(self.record(&state.topic, batch, records.own(&record)));
+                        let is_control = batch.header().attributes.is_control();
+                        let meaning = if is_control {
+                            Some(control(batch, ControlRecord::decode(&record)))
+                        } else {
+                            meaning(&state.topic, records.own(&record))
+                        };
+                        shown.push(self.record(records.own(&record), meaning));
                     }
                 }
             }
@@ -157,7 +164,7 @@ impl Dump {
     }
 
     /// A record, as JSON and as a line.
-    fn record(&self, topic: &str, batch: &ValidBatch, record: OwnedRecord) -> (Value, String) {
+    fn record(&self, record: OwnedRecord, meaning: Option<Meaning>) -> (Value, String) {
         let mut json = Map::new();
         json.insert("offset".to_owned(), json!(record.offset.0));
         json.insert("timestamp".to_owned(), json!(record.timestamp.0));
@@ -178,14 +185,10 @@ impl Dump {
         if !record.headers.is_empty() {
             line.push_str(&format!(", {} headers", record.headers.len()));
         }
-        if !batch.header().attributes.is_control() {
-            match decode::decode(topic, record.key, record.value) {
-                None => {}
-                Some(Ok(meaning)) => {
-                    line.push_str(&format!(": {meaning}"));
-                    json.insert("meaning".to_owned(), meaning);
-                }
-                Some(Err(reason)) => line.push_str(&format!(": no record of {topic}: {reason}")),
+        if let Some(Meaning { json: meaning, text }) = meaning {
+            line.push_str(&format!(": {text}"));
+            if let Some(meaning) = meaning {
+                json.insert("meaning".to_owned(), meaning);
             }
         }
         (Value::Object(json), line)
@@ -217,6 +220,41 @@ impl Dump {
         let what = if is_tail { "unfinished write, or one under way" } else { "damage" };
         let (position, reason) = (damage.position, &damage.reason);
         out.line(format_args!("{what}: {length} bytes at byte {position}: {reason}"))
+    }
+}
+
+/// What a record of the broker's own says; no JSON where it says nothing that is known.
+struct Meaning {
+    json: Option<Value>,
+    text: String,
+}
+
+fn meaning(topic: &str, record: OwnedRecord) -> Option<Meaning> {
+    Some(match decode::decode(topic, record.key, record.value)? {
+        Ok(json) => Meaning { text: json.to_string(), json: Some(json) },
+        Err(reason) => Meaning { json: None, text: format!("no record of {topic}: {reason}") },
+    })
+}
+
+/// What a control record says.
+fn control(batch: &ValidBatch, record: Option<ControlRecord>) -> Meaning {
+    match record {
+        Some(ControlRecord::End(marker)) => {
+            let outcome = match marker.outcome {
+                Outcome::Commit => "commit",
+                Outcome::Abort => "abort",
+            };
+            let (producer_id, epoch) = (batch.header().producer_id, marker.coordinator_epoch);
+            let text = format!(
+                "{outcome} of the transaction of producer {producer_id}, coordinator epoch {epoch}"
+            );
+            let json = json!({ "marker": outcome, "coordinator_epoch": epoch });
+            Meaning { json: Some(json), text }
+        }
+        Some(ControlRecord::Other(kind)) => {
+            Meaning { json: None, text: format!("control record of type {kind}") }
+        }
+        None => Meaning { json: None, text: "no control record".to_owned() },
     }
 }
 
