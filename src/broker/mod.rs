@@ -10,6 +10,7 @@ mod cleaner;
 mod data_folder;
 mod fetch;
 mod folders;
+mod markers;
 mod offline;
 mod offsets;
 mod open;
@@ -19,6 +20,7 @@ mod shell;
 mod snapshot;
 mod tasks;
 mod topics;
+mod txns;
 mod upkeep;
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ pub use boot::Boot;
 pub use cleaner::Cleaner;
 pub use data_folder::{DataFolderError, OpenError};
 pub use fetch::{Fetch, FetchError, Fetched, Look, PartitionFetch};
+pub use markers::MarkerError;
 pub use offline::{Access, OfflineError, OfflineFolder, StrayFate, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
 pub use open::{BrokerOptions, CloseError};
@@ -39,6 +42,7 @@ pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
 pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;
 pub use topics::{Apply, Outcomes, PartitionView, TopicError, TopicView};
+pub use txns::{Beginning, TransactionError};
 
 pub use crate::catalog::TopicRef;
 use crate::catalog::{Catalog, ProducerIdBlock};
@@ -74,6 +78,7 @@ pub struct Broker {
     producer_ids: Mutex<ProducerIdBlock>,
     groups: Arc<Shell<Coordinator>>,
     groups_journal: Journal,
+    transactions: txns::Transactions,
     partition_context: PartitionContext,
     /// What the age of segments, and that of producers, is judged by.
     retention_time: Mutex<SteadyTime>,

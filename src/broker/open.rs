@@ -11,7 +11,7 @@ use super::data_folder::{Clean, DataFolder, DataFolderError, OpenError};
 use super::folders::{Opening, check_catalog_is_there};
 use super::shell::Shell;
 use super::tasks::Tasks;
-use super::{Broker, settings, snapshot};
+use super::{Broker, settings, snapshot, txns};
 use crate::catalog::{self, Catalog, CatalogRecord, ProducerIdBlock, Setup};
 use crate::clock::{Clock, SteadyTime};
 use crate::config::broker::BrokerConfig;
@@ -32,6 +32,7 @@ use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 pub(super) const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+pub(super) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
 /// What a broker is opened with.
 #[derive(Debug)]
@@ -101,10 +102,13 @@ impl Broker {
             statics: options.statics,
         };
         let catalog = read_catalog(&folder, setup, &journal)?;
-        let offsets_id = catalog.topic_named(OFFSETS_TOPIC).map_or(TopicId::ZERO, |topic| topic.id);
-        let groups_journal = logs.open_journal(OFFSETS_TOPIC, offsets_id, node_id)?;
+        let id_of = |name| catalog.topic_named(name).map_or(TopicId::ZERO, |topic| topic.id);
+        let groups_journal = logs.open_journal(OFFSETS_TOPIC, id_of(OFFSETS_TOPIC), node_id)?;
         let groups = read_groups(&config, &clock, &groups_journal)?;
         let groups = Shell::new(groups, groups_journal.clone(), encode_group, clock.clone());
+        let journal_of_transactions =
+            logs.open_journal(TRANSACTIONS_TOPIC, id_of(TRANSACTIONS_TOPIC), node_id)?;
+        let transactions = txns::Transactions::open(&config, &clock, journal_of_transactions)?;
         let broker = Arc::new(Self {
             node_id,
             cluster_id: folder.cluster_id.clone(),
@@ -115,6 +119,7 @@ impl Broker {
             producer_ids: Mutex::new(ProducerIdBlock { ids: 0..0 }),
             groups: Arc::new(groups),
             groups_journal,
+            transactions,
             partition_context,
             retention_time: Mutex::new(SteadyTime::new(clock.now())),
             producer_time: Mutex::new(SteadyTime::new(clock.now())),
@@ -134,7 +139,7 @@ impl Broker {
         Ok(broker)
     }
 
-    /// Opens every topic of the catalog, and the groups' own where it is new.
+    /// Opens every topic of the catalog, and the broker's own where they are new.
     fn open_topics(&self) -> Result<(), OpenError> {
         self.look_at_catalog(|catalog| {
             for topic in catalog.topics() {
@@ -142,19 +147,21 @@ impl Broker {
             }
         });
         self.put_strays_away();
-        let offsets = self.change_now(|catalog| {
-            if catalog.topic_named(OFFSETS_TOPIC).is_some() {
-                return (Vec::new(), ());
-            }
-            let wanted = catalog.topic_on_demand(OFFSETS_TOPIC);
-            let decided = catalog.create_topics(&[wanted], &self.ids);
+        let own = self.change_now(|catalog| {
+            let wanted: Vec<_> = [OFFSETS_TOPIC, TRANSACTIONS_TOPIC]
+                .into_iter()
+                .filter(|name| catalog.topic_named(name).is_none())
+                .map(|name| catalog.topic_on_demand(name))
+                .collect();
+            let decided = catalog.create_topics(&wanted, &self.ids);
             let made = decided.into_iter().filter_map(|(_, created)| created.ok());
             (made.flat_map(|created| created.records).collect(), ())
         });
-        offsets.map_err(|error| OpenError::Replay {
+        own.map_err(|error| OpenError::Replay {
             journal: METADATA_TOPIC.to_owned(),
             reason: error.to_string(),
         })?;
+        self.abort_unknown_transactions();
         for topic in self.registry.topics() {
             topic.partitions.iter().for_each(Partition::request_sync);
         }
@@ -200,13 +207,17 @@ impl Broker {
         opening: Opening,
     ) -> Arc<Partition> {
         let tied = self.tie_folder(topic, index, opening);
-        if topic.name == OFFSETS_TOPIC && index == PartitionIndex(0) {
-            let journal = self.groups_journal.partition();
+        let journal = match topic.name.as_str() {
+            OFFSETS_TOPIC => Some(&self.groups_journal),
+            TRANSACTIONS_TOPIC => Some(&self.transactions.journal),
+            _ => None,
+        };
+        if let Some(journal) = journal.filter(|_| index == PartitionIndex(0)) {
             if let Err(error) = tied {
-                tracing::error!(%error, "the groups' journal is not tied to its topic");
+                tracing::error!(topic = topic.name, %error, "a journal is not tied to its topic");
             }
-            journal.set_config(config);
-            return Arc::clone(journal);
+            journal.partition().set_config(config);
+            return Arc::clone(journal.partition());
         }
         let assigned = usize::try_from(index.0).ok().and_then(|index| topic.partitions.get(index));
         let name = PartitionName {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Broker;
+use super::{Broker, TransactionError};
 use crate::catalog::TopicRef;
-use crate::partition::{AppendError, Appended, Partition};
+use crate::partition::{AppendError, Appended, Partition, Topic};
 use crate::types::{Now, Offset, PartitionIndex};
 
 /// Topics that only the broker itself writes.
@@ -34,6 +34,9 @@ pub enum ProduceError {
     /// The request names the partition without anything to append.
     #[error("no records")]
     NoRecords,
+    /// The coordinator of transactions refused it.
+    #[error("{0}")]
+    Transaction(Arc<TransactionError>),
     /// The partition refused it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -58,22 +61,38 @@ impl Broker {
         records: Option<Bytes>,
         now: Now,
     ) -> Result<Written, ProduceError> {
-        let topic = match topic {
+        let (_, partition) = self.writable(topic, partition)?;
+        let records = records.ok_or(ProduceError::NoRecords)?;
+        let appended = partition.append(records, now)?;
+        Ok(Written { appended, partition })
+    }
+
+    /// A topic that producers name.
+    pub(super) fn topic(&self, topic: &TopicRef) -> Result<Arc<Topic>, ProduceError> {
+        match topic {
             TopicRef::Name(name) => {
-                self.registry.by_name(name).ok_or(ProduceError::UnknownTopicOrPartition)?
+                self.registry.by_name(name).ok_or(ProduceError::UnknownTopicOrPartition)
             }
-            TopicRef::Id(id) => self.registry.by_id(*id).ok_or(ProduceError::UnknownTopicId)?,
-        };
+            TopicRef::Id(id) => self.registry.by_id(*id).ok_or(ProduceError::UnknownTopicId),
+        }
+    }
+
+    /// A partition that producers may write to here, and its topic.
+    pub(super) fn writable(
+        &self,
+        topic: &TopicRef,
+        partition: PartitionIndex,
+    ) -> Result<(Arc<Topic>, Arc<Partition>), ProduceError> {
+        let topic = self.topic(topic)?;
         let partition = topic.partition(partition).ok_or(ProduceError::UnknownTopicOrPartition)?;
+        let partition = Arc::clone(partition);
         if INTERNAL_TOPICS.contains(&&*topic.name) {
             return Err(ProduceError::InternalTopic(topic.name.to_string()));
         }
         if partition.leader() != self.node_id {
             return Err(ProduceError::NotLeader);
         }
-        let records = records.ok_or(ProduceError::NoRecords)?;
-        let appended = partition.append(records, now)?;
-        Ok(Written { appended, partition: Arc::clone(partition) })
+        Ok((topic, partition))
     }
 
     /// Where a partition's log starts; `None` if it does not exist.

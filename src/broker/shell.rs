@@ -27,6 +27,9 @@ pub enum ShellError {
     /// The broker stops.
     #[error("the broker stops")]
     Stopping,
+    /// A fault of ours.
+    #[error("the answer is to another command")]
+    WrongReply,
 }
 
 impl From<AppendError> for ShellError {

@@ -38,6 +38,9 @@ impl Broker {
     pub fn start_tasks(self: &Arc<Self>) {
         let groups = Arc::clone(&self.groups);
         self.tasks.spawn("groups", groups.run(self.tasks.stopping()));
+        let transactions = Arc::clone(&self.transactions.shell);
+        self.tasks.spawn("transactions", transactions.run(self.tasks.stopping()));
+        self.tasks.spawn("markers", Arc::clone(self).write_markers(self.tasks.stopping()));
         self.every("free space", SPACE_INTERVAL_MS, Self::watch_space);
         let interval = u64::try_from(self.config.log_retention_check_interval_ms).unwrap_or(1);
         self.every("retention", interval, Self::enforce_retention);

@@ -292,6 +292,11 @@ config_keys! {
         "transaction.abort.timed.out.transaction.cleanup.interval.ms" =>
             transaction_abort_interval_ms: i32 = 10_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low };
+        /// Whether the coordinator is asked if a partition is part of a transaction before a batch begins
+        /// it there (KIP-890).
+        "transaction.partition.verification.enable" =>
+            transaction_partition_verification_enable: bool = true,
+            { importance: Importance::Low };
         /// The longest that a producer may ask to keep a transaction open, in ms.
         "transaction.max.timeout.ms" => transaction_max_timeout_ms: i32 = 900_000,
             { valid: Valid::AtLeast(1), importance: HIGH.importance };

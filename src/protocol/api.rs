@@ -119,7 +119,7 @@ macro_rules! api_keys {
 // only where version 0 is in the range (KAFKA-18659). Minimums below Kafka 4's keep old clients
 // working: JoinGroup 0 and 1 (kafka-go, brod), ListOffsets 0, CreateTopics 0, DeleteTopics 0.
 api_keys! {
-    Produce = 0, advertise 0-11 serve 3+,
+    Produce = 0, advertise 0-13 serve 3+,
         produce::{ProduceRequest => ProduceResponse};
     Fetch = 1, advertise 4-18,
         fetch::{FetchRequest => FetchResponse};
@@ -157,6 +157,16 @@ api_keys! {
         init_producer_id::{InitProducerIdRequest => InitProducerIdResponse};
     OffsetForLeaderEpoch = 23, advertise 2-4,
         offset_for_leader_epoch::{OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse};
+    AddPartitionsToTxn = 24, advertise 0-5,
+        add_partitions_to_txn::{AddPartitionsToTxnRequest => AddPartitionsToTxnResponse};
+    AddOffsetsToTxn = 25, advertise 0-4,
+        add_offsets_to_txn::{AddOffsetsToTxnRequest => AddOffsetsToTxnResponse};
+    EndTxn = 26, advertise 0-5,
+        end_txn::{EndTxnRequest => EndTxnResponse};
+    WriteTxnMarkers = 27, advertise 1-2,
+        write_txn_markers::{WriteTxnMarkersRequest => WriteTxnMarkersResponse};
+    TxnOffsetCommit = 28, advertise 0-5,
+        txn_offset_commit::{TxnOffsetCommitRequest => TxnOffsetCommitResponse};
     DescribeConfigs = 32, advertise 1-4,
         describe_configs::{DescribeConfigsRequest => DescribeConfigsResponse};
     AlterConfigs = 33, advertise 0-2,
@@ -173,6 +183,12 @@ api_keys! {
         offset_delete::{OffsetDeleteRequest => OffsetDeleteResponse};
     DescribeCluster = 60, advertise 0-2,
         describe_cluster::{DescribeClusterRequest => DescribeClusterResponse};
+    DescribeProducers = 61, advertise 0-0,
+        describe_producers::{DescribeProducersRequest => DescribeProducersResponse};
+    DescribeTransactions = 65, advertise 0-0,
+        describe_transactions::{DescribeTransactionsRequest => DescribeTransactionsResponse};
+    ListTransactions = 66, advertise 0-2,
+        list_transactions::{ListTransactionsRequest => ListTransactionsResponse};
     DescribeTopicPartitions = 75, advertise 0-0,
         describe_topic_partitions::{DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse};
 }

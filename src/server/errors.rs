@@ -1,12 +1,15 @@
 //! Each refusal of the broker as the error code that Kafka's clients know for it. No wildcard: a new
 //! refusal does not compile until it has its code.
 
-use crate::broker::{DeleteRecordsError, FetchError, ProduceError, ShellError, TopicError};
+use crate::broker::{
+    DeleteRecordsError, FetchError, ProduceError, ShellError, TopicError, TransactionError,
+};
 use crate::catalog::CatalogError;
 use crate::groups::GroupError;
 use crate::partition::{AppendError, ProducerError, ReadError};
 use crate::protocol::ErrorCode;
 use crate::records::BatchError;
+use crate::txn::TxnError;
 
 /// A refusal as a response's row tells it: the code, and the text for the user.
 pub(super) fn told<Error>(error: &Error) -> (ErrorCode, String)
@@ -77,6 +80,7 @@ impl From<&ProduceError> for ErrorCode {
             ProduceError::NotLeader => Self::NotLeaderOrFollower,
             ProduceError::InternalTopic(_) => Self::InvalidTopicException,
             ProduceError::NoRecords => Self::InvalidRecord,
+            ProduceError::Transaction(error) => (&**error).into(),
             ProduceError::Append(error) => error.into(),
         }
     }
@@ -164,6 +168,50 @@ impl From<&ShellError> for ErrorCode {
     fn from(error: &ShellError) -> Self {
         match error {
             ShellError::Storage(_) | ShellError::Stopping => Self::CoordinatorNotAvailable,
+            ShellError::WrongReply => Self::UnknownServerError,
         }
+    }
+}
+
+impl From<&TxnError> for ErrorCode {
+    fn from(error: &TxnError) -> Self {
+        match error {
+            TxnError::ProducerIdNeeded | TxnError::CoordinatorNotAvailable => {
+                Self::CoordinatorNotAvailable
+            }
+            TxnError::EmptyTransactionalId
+            | TxnError::ControlCharacters
+            | TxnError::HalfProducer { .. } => Self::InvalidRequest,
+            TxnError::TooManyTransactionalIds { .. } | TxnError::TooManyPartitions { .. } => {
+                Self::PolicyViolation
+            }
+            TxnError::InvalidState { .. } => Self::InvalidTxnState,
+            TxnError::InvalidProducerIdMapping { .. } => Self::InvalidProducerIdMapping,
+            TxnError::InvalidTimeout { .. } => Self::InvalidTransactionTimeout,
+            TxnError::ConcurrentTransactions(_) => Self::ConcurrentTransactions,
+            TxnError::ProducerFenced { .. } => Self::ProducerFenced,
+            TxnError::TransactionalIdNotFound(_) => Self::TransactionalIdNotFound,
+            TxnError::NotInTransaction { .. } => Self::TransactionAbortable,
+            TxnError::InvalidPattern(_) => Self::InvalidRegularExpression,
+        }
+    }
+}
+
+impl From<&TransactionError> for ErrorCode {
+    fn from(error: &TransactionError) -> Self {
+        match error {
+            TransactionError::Refused(error) => error.into(),
+            TransactionError::NotAnswered(error) => error.into(),
+            TransactionError::NoProducerId(error) => error.into(),
+            TransactionError::Group(error) => error.into(),
+        }
+    }
+}
+
+/// The code of a refusal for a client that may be too `old` to know PRODUCER_FENCED (KIP-588).
+pub(super) fn transaction_code(error: &TransactionError, old: bool) -> ErrorCode {
+    match error.into() {
+        ErrorCode::ProducerFenced if old => ErrorCode::InvalidProducerEpoch,
+        code => code,
     }
 }

@@ -91,6 +91,18 @@ impl Coordinator {
         })
     }
 
+    /// Whether any producer with this id has a transaction, open or ending, that this partition is part
+    /// of: whether a marker will come.
+    pub fn has_open(&self, id: ProducerId, topic: &str, partition: PartitionIndex) -> bool {
+        let is_open =
+            |state: TransactionState| state == TransactionState::Ongoing || state.is_prepared();
+        self.ids.values().any(|transaction| {
+            is_open(transaction.state)
+                && transaction.producer().producer_id == id
+                && transaction.partitions.contains(topic, partition)
+        })
+    }
+
     /// All markers that are due, told or not.
     pub fn markers_due(&self) -> impl Iterator<Item = MarkersDue> {
         self.preparing.iter().filter_map(|id| self.due(id))

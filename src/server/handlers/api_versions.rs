@@ -3,13 +3,18 @@
 
 use crate::codec::{Message, Reader};
 use crate::protocol::messages::api_versions::{
-    ApiVersion, ApiVersionsRequest, ApiVersionsResponse,
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 use crate::protocol::{ApiKey, ErrorCode, response_frame};
 use crate::server::connection::Answer;
 use crate::server::dispatch::Call;
 use crate::server::frame::Frame;
 
+/// The first version whose clients bear a feature that begins at level 0.
+const MINIMUM_ZERO_SINCE: i16 = 4;
+/// The feature by which clients know that ends of transactions raise the epoch (KIP-890).
+const TRANSACTION_VERSION: &str = "transaction.version";
+const TRANSACTION_VERSION_LEVEL: i16 = 2;
 /// The first version that names the client's software.
 const NAMED_SINCE: i16 = 3;
 
@@ -41,9 +46,25 @@ fn respond(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
         let error_code = ErrorCode::InvalidRequest;
         return ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
     }
+    let supported = SupportedFeatureKey {
+        name: TRANSACTION_VERSION.to_owned(),
+        min_version: 0,
+        max_version: TRANSACTION_VERSION_LEVEL,
+    };
+    let finalized = FinalizedFeatureKey {
+        name: TRANSACTION_VERSION.to_owned(),
+        max_version_level: TRANSACTION_VERSION_LEVEL,
+        min_version_level: TRANSACTION_VERSION_LEVEL,
+    };
     ApiVersionsResponse {
         api_keys: ApiKey::ALL.iter().map(|api| row(*api)).collect(),
+        supported_features: if version >= MINIMUM_ZERO_SINCE {
+            vec![supported]
+        } else {
+            Vec::new()
+        },
         finalized_features_epoch: 0,
+        finalized_features: vec![finalized],
         ..ApiVersionsResponse::default()
     }
 }

@@ -13,7 +13,6 @@ use crate::server::dispatch::Cx;
 use crate::server::errors::told;
 use crate::types::PartitionIndex;
 
-#[expect(dead_code, reason = "in no table until transactions are advertised as a whole")]
 pub(super) fn handle(cx: &Cx, request: DescribeProducersRequest) -> DescribeProducersResponse {
     describe(&cx.broker, request)
 }

@@ -1,5 +1,7 @@
 //! One file an API: from the request as decoded, through the broker, to the response.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 pub(super) mod api_versions;
 mod commits;
@@ -15,6 +17,8 @@ mod describe_groups;
 mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
+mod describe_transactions;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -24,6 +28,7 @@ mod join_group;
 mod leave_group;
 mod list_groups;
 mod list_offsets;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -31,6 +36,8 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod txn_offset_commit;
+mod write_txn_markers;
 
 use super::connection::Answer;
 use super::dispatch::{Cx, later, now};
@@ -56,6 +63,14 @@ pub(super) fn route(cx: Cx, reader: Reader) -> Answer {
         ApiKey::ListGroups => later(cx, reader, list_groups::handle),
         ApiKey::ApiVersions => api_versions::answer(&cx.call, reader),
         ApiKey::InitProducerId => later(cx, reader, init_producer_id::handle),
+        ApiKey::AddPartitionsToTxn => later(cx, reader, add_partitions_to_txn::handle),
+        ApiKey::AddOffsetsToTxn => later(cx, reader, add_offsets_to_txn::handle),
+        ApiKey::EndTxn => later(cx, reader, end_txn::handle),
+        ApiKey::WriteTxnMarkers => later(cx, reader, write_txn_markers::handle),
+        ApiKey::TxnOffsetCommit => later(cx, reader, txn_offset_commit::handle),
+        ApiKey::DescribeProducers => now(&cx, reader, describe_producers::handle),
+        ApiKey::DescribeTransactions => later(cx, reader, describe_transactions::handle),
+        ApiKey::ListTransactions => later(cx, reader, list_transactions::handle),
         ApiKey::DeleteGroups => later(cx, reader, delete_groups::handle),
         ApiKey::OffsetDelete => later(cx, reader, offset_delete::handle),
         ApiKey::CreateTopics => later(cx, reader, create_topics::handle),

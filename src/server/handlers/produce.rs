@@ -1,24 +1,31 @@
-//! Produce (API 0, v3-11): appends batches. KIP-98 (v3), KIP-467 (v8: which records were refused).
+//! Produce (API 0, v3-13): appends batches. KIP-98 (v3), KIP-467 (v8: which records were refused),
+//! KIP-890 (v11 and v12: transactions), KIP-516 (v13: topics by id).
 //!
 //! The append happens here and now, on the connection's own thread; acks=1 and acks=-1 are answered
 //! once every partition's high watermark has passed the batch (who has an answer expects to read
-//! it), and later requests of the connection are appended meanwhile. acks=0 is never answered: an error closes the connection.
+//! it), and later requests of the connection are appended meanwhile. A batch that begins a transaction
+//! in its partition waits for the coordinator first, and later requests of the connection wait too, for
+//! batches keep their order. acks=0 is never answered: an error closes the connection.
 
-use crate::broker::{ProduceError, TopicRef, Written};
+use crate::broker::{Beginning, ProduceError, TopicRef, Written};
 use crate::codec::{Message, Reader};
-use crate::partition::AppendError;
+use crate::partition::{AppendError, TransactionVersion};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use crate::records::{BatchError, BatchHeader, Codec, ValidBatch};
-use crate::server::connection::Answer;
+use crate::server::connection::{Answer, Outcome};
 use crate::server::dispatch::Cx;
 use crate::types::{Now, PartitionIndex, TopicId};
 
 /// The first version that names topics by id.
 const TOPIC_ID_SINCE: i16 = 13;
+/// The first version that adds partitions to the transaction.
+const ADDS_SINCE: i16 = 12;
+/// The first version whose clients know TRANSACTION_ABORTABLE.
+const ABORTABLE_SINCE: i16 = 11;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
 
@@ -29,16 +36,41 @@ struct Waiting {
     written: Written,
 }
 
+/// A batch that begins a transaction in its partition: where it stands in the response.
+struct Waits {
+    topic: usize,
+    partition: usize,
+    batch: Beginning,
+}
+
+/// What a partition is told that nothing was written to.
+enum Refused {
+    Said(PartitionProduceResponse),
+    /// Not yet: the coordinator is asked first.
+    NotBegun(PartitionProduceResponse),
+}
+
+impl From<PartitionProduceResponse> for Refused {
+    fn from(answer: PartitionProduceResponse) -> Self {
+        Self::Said(answer)
+    }
+}
+
 pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
     let request = match ProduceRequest::decode(&mut reader, cx.call.version) {
         Ok(request) => request,
         Err(error) => return cx.call.undecodable(&error.to_string()),
     };
     let acks = request.acks;
-    let (response, waiting) = append(&cx, request);
+    let transactional_id = request.transactional_id.clone();
+    let (response, waiting, beginning) = append(&cx, request);
+    if !beginning.is_empty() {
+        let id = transactional_id.unwrap_or_default();
+        return Answer::Parked(Box::pin(begin(cx, id, acks, response, (waiting, beginning))));
+    }
     if acks == 0 {
         return match first_error(&response) {
-            Some(error) => Answer::Close(format!("produce with acks=0 failed: {error}")),
+            Some(error) => Answer::Close(failed(error)),
             None => Answer::Silent,
         };
     }
@@ -49,6 +81,65 @@ pub(super) fn handle(cx: Cx, mut reader: Reader) -> Answer {
         let response = when_visible(response, waiting).await;
         cx.call.outcome(&response)
     }))
+}
+
+fn failed(error: ErrorCode) -> String {
+    format!("produce with acks=0 failed: {error}")
+}
+
+/// Appends the batches that begin a transaction in their partition, if the coordinator lets them.
+async fn begin(
+    cx: Cx,
+    transactional_id: String,
+    acks: i16,
+    mut response: ProduceResponse,
+    (mut waiting, beginning): (Vec<Waiting>, Vec<Waits>),
+) -> Outcome {
+    let version =
+        if cx.call.version >= ADDS_SINCE { TransactionVersion::V2 } else { TransactionVersion::V1 };
+    let (places, batches): (Vec<_>, Vec<_>) =
+        beginning.into_iter().map(|it| ((it.topic, it.partition), it.batch)).unzip();
+    let results = cx.broker.produce_beginning(&transactional_id, version, batches).await;
+    for ((topic, partition), result) in places.into_iter().zip(results) {
+        let Some(row) = response.responses.get_mut(topic) else { continue };
+        let Some(row) = row.partition_responses.get_mut(partition) else { continue };
+        match result {
+            Ok(written) => {
+                *row = accepted(row.index, &written);
+                waiting.push(Waiting { topic, partition, written });
+            }
+            Err(error) => {
+                *row = refused(row.index, &error);
+                row.error_code = code_of_beginning(row.error_code, &error, cx.call.version);
+            }
+        }
+    }
+    if acks == 0 {
+        return match first_error(&response) {
+            Some(error) => Outcome::Close(failed(error)),
+            None => Outcome::Silent,
+        };
+    }
+    let response = when_visible(response, waiting).await;
+    cx.call.outcome(&response)
+}
+
+/// What the coordinator's refusal is to a producer of this version (KIP-890): a trouble that will pass
+/// is NOT_ENOUGH_REPLICAS, which they all retry.
+fn code_of_beginning(code: ErrorCode, error: &ProduceError, version: i16) -> ErrorCode {
+    if !matches!(error, ProduceError::Transaction(_)) {
+        return code;
+    }
+    match code {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if version < ABORTABLE_SINCE => ErrorCode::InvalidTxnState,
+        ErrorCode::ConcurrentTransactions if version >= ADDS_SINCE => code,
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        code => code,
+    }
 }
 
 fn is_visible(waiting: &Waiting) -> bool {
@@ -69,11 +160,11 @@ async fn when_visible(mut response: ProduceResponse, waiting: Vec<Waiting>) -> P
 
 /// Looks at each partition in the order of Kafka's checks: what concerns the whole request, then
 /// topic and form of the batch, then acks, then everything else.
-fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
+fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>, Vec<Waits>) {
     let now = cx.call.context.clock.now();
     let known_acks = (-1..=1).contains(&request.acks);
-    let transactional = has_transactional_batch(&request);
-    let mut waiting = Vec::new();
+    let unnamed = request.transactional_id.is_none() && has_transactional_batch(&request);
+    let (mut waiting, mut beginning) = (Vec::new(), Vec::new());
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         let mut row = TopicProduceResponse {
@@ -84,20 +175,28 @@ fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
         let target = target(cx.call.version, &topic);
         for data in topic.partition_data {
             let index = data.index;
-            let result = if transactional {
-                Err(refused_with(index, ErrorCode::TransactionalIdAuthorizationFailed, None))
+            let records = data.records.clone();
+            let result = if unnamed {
+                Err(refused_with(index, ErrorCode::TransactionalIdAuthorizationFailed, None).into())
             } else if let Err(error) = check_form(cx, &target, &data) {
-                Err(refused(index, &error))
+                Err(refused(index, &error).into())
             } else if !known_acks {
-                Err(refused_with(index, ErrorCode::InvalidRequiredAcks, None))
+                Err(refused_with(index, ErrorCode::InvalidRequiredAcks, None).into())
             } else {
                 append_one(cx, &target, data, now)
             };
+            let (topic, partition) = (responses.len(), row.partition_responses.len());
             row.partition_responses.push(match result {
-                Err(answer) => answer,
+                Err(Refused::NotBegun(answer)) => {
+                    let (topic_ref, partition_index) = (target.clone(), PartitionIndex(index));
+                    let records = records.unwrap_or_default();
+                    let batch = Beginning { topic: topic_ref, partition: partition_index, records };
+                    beginning.push(Waits { topic, partition, batch });
+                    answer
+                }
+                Err(Refused::Said(answer)) => answer,
                 Ok(written) => {
                     let answer = accepted(index, &written);
-                    let (topic, partition) = (responses.len(), row.partition_responses.len());
                     waiting.push(Waiting { topic, partition, written });
                     answer
                 }
@@ -105,11 +204,11 @@ fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>) {
         }
         responses.push(row);
     }
-    (ProduceResponse { responses, ..ProduceResponse::default() }, waiting)
+    (ProduceResponse { responses, ..ProduceResponse::default() }, waiting, beginning)
 }
 
-/// Whether any batch claims to be part of a transaction: nobody may write to one yet, with or
-/// without a transactional id, so the whole request is refused.
+/// Whether any batch claims to be part of a transaction: without a transactional id the whole request
+/// is refused then.
 fn has_transactional_batch(request: &ProduceRequest) -> bool {
     let partitions = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
     partitions
@@ -157,7 +256,7 @@ fn append_one(
     target: &TopicRef,
     data: PartitionProduceData,
     now: Now,
-) -> Result<Written, PartitionProduceResponse> {
+) -> Result<Written, Refused> {
     let index = data.index;
     let written = cx.broker.produce(target, PartitionIndex(index), data.records, now);
     written.map_err(|error| {
@@ -166,7 +265,13 @@ fn append_one(
         } else {
             -1
         };
-        PartitionProduceResponse { log_start_offset, ..refused(index, &error) }
+        let answer = PartitionProduceResponse { log_start_offset, ..refused(index, &error) };
+        match error {
+            ProduceError::Append(AppendError::TransactionNotBegun { .. }) => {
+                Refused::NotBegun(answer)
+            }
+            _ => Refused::Said(answer),
+        }
     })
 }
 
@@ -230,7 +335,8 @@ fn tells_log_start(error: &ProduceError) -> bool {
         | ProduceError::UnsupportedCodec
         | ProduceError::NotLeader
         | ProduceError::InternalTopic(_)
-        | ProduceError::NoRecords => false,
+        | ProduceError::NoRecords
+        | ProduceError::Transaction(_) => false,
     }
 }
 
