@@ -67,6 +67,11 @@ final class Case implements AutoCloseable {
         return producer;
     }
 
+    /** A producer that is not closed, as if its process had died. */
+    KafkaProducer<String, String> leftOpen(Object... settings) {
+        return new KafkaProducer<>(settings(settings), new StringSerializer(), new StringSerializer());
+    }
+
     /** The classic protocol, from the start of the topic, nothing committed by itself. */
     KafkaConsumer<String, String> consumer(Object... settings) {
         Map<String, Object> all = settings(

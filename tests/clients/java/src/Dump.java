@@ -46,6 +46,28 @@ final class Dump {
         Case.holds(lines.stream().noneMatch(line -> line.contains("Unknown")), "not understood: " + lines);
     }
 
+    /** What {@link Transact#before} left: the markers in the topic, and each step of the coordinator. */
+    static void transactions(Case test) throws Exception {
+        Case before = new Case("transactions");
+        List<String> markers = records(dump(before.name("a") + "-0", "--print-data-log")).stream()
+                .filter(line -> line.contains("endTxnMarker: ")).map(line -> line.split("endTxnMarker: ")[1]).toList();
+        Case.equal(markers.size(), 2, "markers");
+        Case.holds(markers.get(0).startsWith("COMMIT coordinatorEpoch: "), markers.get(0));
+        Case.holds(markers.get(1).startsWith("ABORT coordinatorEpoch: "), markers.get(1));
+        List<String> states = new ArrayList<>();
+        List<Path> folders;
+        try (Stream<Path> all = Files.list(DATA)) {
+            folders = all.filter(path -> path.getFileName().toString().startsWith("__transaction_state-")).toList();
+        }
+        for (Path folder : folders) {
+            states.addAll(records(dump(folder.getFileName().toString(), "--transaction-log-decoder")));
+        }
+        states.removeIf(line -> !line.contains(before.name("id")));
+        Case.holds(states.size() >= 8, "steps of the coordinator: " + states);
+        Case.holds(states.get(states.size() - 1).contains(before.name("a")), "partitions: " + states);
+        Case.holds(states.stream().noneMatch(line -> line.contains("Unknown")), "not understood: " + states);
+    }
+
     private static void metadata(Case test) throws Exception {
         String topic = new Case("restart").name("a");
         List<String> lines = records(dump("__cluster_metadata-0", "--cluster-metadata-decoder"));

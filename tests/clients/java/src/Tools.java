@@ -2,6 +2,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
+import java.util.regex.Pattern;
+import org.apache.kafka.clients.producer.KafkaProducer;
 
 /** Apache's command line tools, run as a person would, with what they print looked at. */
 final class Tools {
@@ -11,6 +13,7 @@ final class Tools {
     private static final String PRODUCER = "org.apache.kafka.tools.ConsoleProducer|kafka.tools.ConsoleProducer";
     private static final String CONSUMER = "org.apache.kafka.tools.consumer.ConsoleConsumer";
     private static final String OFFSETS = "org.apache.kafka.tools.GetOffsetShell";
+    private static final String TRANSACTIONS = "org.apache.kafka.tools.TransactionsCommand";
     private static final String SERVER = "--bootstrap-server " + Case.BOOTSTRAP + " ";
 
     static void list(Map<String, Suite.Body> cases) {
@@ -170,6 +173,40 @@ final class Tools {
                 + " --producer-props acks=all bootstrap.servers=" + Case.BOOTSTRAP), "2000 records sent");
         prints(run("org.apache.kafka.tools.ConsumerPerformance", "--topic " + topic
                 + " --messages 2000 --timeout 10000 --group " + test.name("group")), "data.consumed.in.MB", ", 2000, ");
+    }
+
+    /** Lists, looks into and ends transactions as one does with a hanging one. */
+    static void transactions(Case test) throws Exception {
+        String topic = test.newTopic("a", 1);
+        String where = "--topic " + topic + " --partition 0";
+        String id = test.name("id");
+        KafkaProducer<String, String> producer = Transact.producer(test, "id");
+        producer.beginTransaction();
+        Transact.send(producer, topic, 0, 0, 3);
+        String row = run(TRANSACTIONS, "list").lines().filter(line -> line.startsWith(id)).findFirst().orElse("none");
+        Case.holds(row.matches("\\S+\\s+1\\s+\\d+\\s+Ongoing\\s*"), "listed: " + row);
+        String producerId = row.split("\\s+")[2];
+        prints(run(TRANSACTIONS, "describe --transactional-id " + id), "TransactionTimeoutMs", producerId, "Ongoing",
+                "60000", topic + "-0");
+        String producers = run(TRANSACTIONS, "describe-producers " + where);
+        String state = producers.lines().filter(line -> line.startsWith(producerId)).findFirst().orElse(producers);
+        Case.holds(state.matches("\\d+\\s+\\d+\\s+-?\\d+\\s+2\\s+\\d+\\s+0\\s*"), "of the producer: " + state);
+        String hanging = run(TRANSACTIONS, "find-hanging --max-transaction-timeout 0 " + where);
+        prints(hanging, "Topic", "ProducerId");
+        Case.holds(!hanging.contains(topic), "hangs, though the coordinator knows it: " + hanging);
+        prints(run(TRANSACTIONS, "abort " + where + " --start-offset 1"), "Could not find any open transactions");
+        run(TRANSACTIONS, "abort " + where + " --start-offset 0");
+        Case.until("its end", () -> Transact.ends(test, topic, 0).equals(List.of(4L, 4L)));
+        Transact.reads(test, topic, 0, List.of());
+        prints(run(TRANSACTIONS, "describe-producers " + where), "None");
+        if (!Suite.VERSION.startsWith("3.")) {
+            prints(run(TRANSACTIONS, "list --duration-filter 0 --transactional-id-pattern .*" + id), id);
+            String others = run(TRANSACTIONS, "list --transactional-id-pattern no." + id);
+            Case.holds(!others.contains(id), "not asked for: " + others);
+            run(TRANSACTIONS, "forceTerminateTransaction --transactionalId " + id);
+            Case.until("its end", () -> run(TRANSACTIONS, "list").lines()
+                    .anyMatch(line -> line.matches(Pattern.quote(id) + "\\s.*Empty\\s*")));
+        }
     }
 
     private Tools() {}
