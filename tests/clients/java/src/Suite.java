@@ -35,17 +35,24 @@ public final class Suite {
                 Consume.list(clients);
                 Administrate.list(clients);
                 Tables.list(clients);
+                Transact.list(clients);
                 Tools.list(tools);
+                tools.put("tool_transactions", Tools::transactions);
             }
             case "before" -> {
                 clients.put("restart", Restart::before);
                 clients.put("table", Tables::before);
+                clients.put("transactions", Transact::before);
             }
             case "after" -> {
                 clients.put("restart", Restart::after);
                 clients.put("table", Tables::after);
+                clients.put("transactions", Transact::after);
             }
-            case "dump" -> Dump.list(tools);
+            case "dump" -> {
+                Dump.list(tools);
+                tools.put("dump_transactions", Dump::transactions);
+            }
             default -> throw new IllegalArgumentException("phase " + phase);
         }
         String wanted = System.getenv().getOrDefault("CASE", "");
