@@ -36,10 +36,20 @@ func main() {
 		{Name: "admin_groups", Run: adminGroups},
 		{Name: "admin_offsets", Run: adminOffsets},
 		{Name: "admin_cluster", Run: adminCluster},
+		{Name: "txn_commit", Run: txnCommit},
+		{Name: "txn_abort", Run: txnAbort},
+		{Name: "txn_empty", Run: txnEmpty},
+		{Name: "txn_back_to_back", Run: txnBackToBack},
+		{Name: "txn_session", Run: txnSession},
+		{Name: "txn_zombie", Run: txnZombie},
+		{Name: "txn_timeout", Run: txnTimeout},
+		{Name: "txn_admin", Run: txnAdmin},
 	}, []suite.Case{
 		{Name: "restart", Run: beforeRestart},
+		{Name: "transactions", Run: beforeTransactions},
 	}, []suite.Case{
 		{Name: "restart", Run: afterRestart},
+		{Name: "transactions", Run: afterTransactions},
 	})
 }
 
