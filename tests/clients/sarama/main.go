@@ -43,6 +43,11 @@ func main() {
 		{"admin_delete_records", adminDeleteRecords},
 		{"admin_groups", adminGroups},
 		{"admin_cluster", adminCluster},
+		{"txn_commit_and_abort", txnCommitAndAbort},
+		{"txn_empty", txnEmpty},
+		{"txn_offsets", txnOffsets},
+		{"txn_zombie", txnZombie},
+		{"txn_timeout", txnTimeout},
 	}
 	var cases []suite.Case
 	for prefix, version := range map[string]sarama.KafkaVersion{
@@ -57,8 +62,14 @@ func main() {
 		return func(t *suite.T) { run(&env{t, sarama.DefaultVersion}) }
 	}
 	suite.Main(cases,
-		[]suite.Case{{Name: "restart", Run: both(beforeRestart)}},
-		[]suite.Case{{Name: "restart", Run: both(afterRestart)}})
+		[]suite.Case{
+			{Name: "restart", Run: both(beforeRestart)},
+			{Name: "transactions", Run: both(beforeTransactions)},
+		},
+		[]suite.Case{
+			{Name: "restart", Run: both(afterRestart)},
+			{Name: "transactions", Run: both(afterTransactions)},
+		})
 }
 
 // config is sarama's own but for what makes a test quick.
