@@ -5,6 +5,7 @@ import consume  # noqa: F401
 import produce  # noqa: F401
 import restart  # noqa: F401
 import seeds  # noqa: F401
+import transact  # noqa: F401
 from client import remove_all
 from harness import main
 
