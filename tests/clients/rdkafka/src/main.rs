@@ -4,6 +4,7 @@ mod admin;
 mod consume;
 mod history;
 mod produce;
+mod transact;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -49,6 +50,10 @@ fn main() -> ExitCode {
         Case::new("admin_delete_records", admin::delete_records),
         Case::new("admin_groups", admin::groups),
         Case::new("admin_cluster", admin::cluster),
+        Case::new("txn_commit_and_abort", transact::commit_and_abort),
+        Case::new("txn_offsets", transact::offsets),
+        Case::new("txn_zombie", transact::zombie),
+        Case::new("txn_timeout", transact::timeout),
     ]);
     run(all, vec![Case::new("restart", before_restart)], vec![Case::new("restart", after_restart)])
 }
