@@ -112,12 +112,13 @@ impl Drop for Client {
     }
 }
 
-fn suite() -> PathBuf {
+/// The folder of the suite.
+pub(crate) fn suite() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/rdkafka")
 }
 
 /// Builds it where `tests/clients.rs` does, in turn with it; returns its home.
-fn prepare() -> Result<PathBuf, String> {
+pub(crate) fn prepare() -> Result<PathBuf, String> {
     let root = std::env::var_os("OTTLA_SUITE_HOME").map_or_else(
         || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients"),
         PathBuf::from,

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test that takes it in uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::io::{Error, Read, Result, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -12,8 +13,13 @@ use ottla::codec::{Message, Reader};
 use ottla::protocol::header::{decode_response_header, request_frame};
 use ottla::protocol::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla::protocol::messages::delete_topics::DeleteTopicsRequest;
-use ottla::protocol::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, Records};
+use ottla::protocol::messages::fetch::{
+    AbortedTransaction, FetchPartition, FetchRequest, FetchTopic, Records,
+};
 use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use ottla::protocol::messages::metadata::MetadataRequest;
 use ottla::protocol::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -21,7 +27,9 @@ use ottla::protocol::messages::offset_commit::{
 use ottla::protocol::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla::protocol::{ErrorCode, Request, RequestHeader};
-use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
+use ottla::records::{
+    BatchBuilder, BatchHeader, ControlRecord, EndMarker, NewRecord, Outcome, ValidBatch,
+};
 use ottla::types::{ProducerEpoch, ProducerId, Timestamp};
 
 use super::checker::{FinalRead, Seen};
@@ -216,8 +224,8 @@ impl Wire {
         }
     }
 
-    /// Records from `next` on, which it moves behind them; waits for some for `max_wait_ms`. Returns
-    /// the high watermark.
+    /// Committed records from `next` on, which it moves behind them; waits for some for `max_wait_ms`.
+    /// Returns the high watermark.
     pub(crate) fn read_some(
         &mut self,
         topic: &str,
@@ -246,8 +254,33 @@ impl Wire {
         let row = answer.responses.remove(0).partitions.remove(0);
         ok(row.error_code)?;
         let Records::Bytes(bytes) = row.records else { return Err(Error::other("no bytes")) };
-        take_batches(bytes, next, found)?;
+        take_batches(bytes, &row.aborted_transactions.unwrap_or_default(), next, found)?;
         Ok(row.high_watermark)
+    }
+
+    /// The end of what is committed in a partition, and the end of all.
+    pub(crate) fn ends(&mut self, topic: &str, index: i32) -> Result<(i64, i64)> {
+        let mut ends = [0, 0];
+        for (end, isolation_level) in ends.iter_mut().zip([1, 0]) {
+            let partition = ListOffsetsPartition {
+                partition_index: index,
+                timestamp: -1,
+                ..ListOffsetsPartition::default()
+            };
+            let request = ListOffsetsRequest {
+                isolation_level,
+                topics: vec![ListOffsetsTopic {
+                    name: topic.to_owned(),
+                    partitions: vec![partition],
+                }],
+                ..ListOffsetsRequest::default()
+            };
+            let answer = self.call(4, &request)?;
+            let row = &answer.topics[0].partitions[0];
+            ok(row.error_code)?;
+            *end = row.offset;
+        }
+        Ok((ends[0], ends[1]))
     }
 
     /// The names of all topics.
@@ -266,19 +299,42 @@ pub(crate) fn final_read(wire: &mut Wire, topic: &str, partition: i32) -> Result
     Ok(FinalRead { partition, log_end, records: found.iter().map(seen).collect() })
 }
 
-/// Reads whole batches, and leaves a last one that was cut.
-fn take_batches(mut bytes: Bytes, next: &mut i64, found: &mut Vec<(i64, u64)>) -> Result<()> {
+/// Reads whole batches, and leaves a last one that was cut. As a client does, it leaves out markers,
+/// and of each producer what lies between the begin of an aborted transaction and its marker.
+fn take_batches(
+    mut bytes: Bytes,
+    aborted: &[AbortedTransaction],
+    next: &mut i64,
+    found: &mut Vec<(i64, u64)>,
+) -> Result<()> {
+    let mut aborted = aborted.iter().peekable();
+    let mut left_out = BTreeSet::new();
     while let Ok(header) = BatchHeader::parse(&bytes) {
         let size = usize::try_from(header.size_bytes()).unwrap();
         if size > bytes.len() {
             return Ok(());
         }
         let batch = ValidBatch::parse_stored(bytes.split_to(size)).map_err(Error::other)?;
+        while let Some(begun) = aborted.next_if(|at| at.first_offset <= header.last_offset().0) {
+            left_out.insert(begun.producer_id);
+        }
+        let (attributes, producer) = (header.attributes, header.producer_id.0);
+        let is_skipped = attributes.is_transactional() && left_out.contains(&producer);
         for record in &batch.records(1 << 20).map_err(Error::other)? {
             let record = record.map_err(Error::other)?;
+            if attributes.is_control() {
+                let marker = ControlRecord::decode(&record);
+                if matches!(
+                    marker,
+                    Some(ControlRecord::End(EndMarker { outcome: Outcome::Abort, .. }))
+                ) {
+                    left_out.remove(&producer);
+                }
+                continue;
+            }
             let value = record.value.and_then(|value| value.try_into().ok()).unwrap();
-            if header.base_offset.0 + i64::from(record.offset_delta) >= *next {
-                let at = header.base_offset.0 + i64::from(record.offset_delta);
+            let at = header.base_offset.0 + i64::from(record.offset_delta);
+            if at >= *next && !is_skipped {
                 found.push((at, u64::from_be_bytes(value)));
             }
         }

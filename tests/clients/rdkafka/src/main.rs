@@ -5,6 +5,7 @@ mod consume;
 mod history;
 mod produce;
 mod transact;
+mod transform;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,8 +21,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use rust_suite::{Case, Outcome, Test, equal, run, sequence, until};
 
 fn main() -> ExitCode {
-    if std::env::var("PHASE").as_deref() == Ok("history") {
-        return history::run();
+    match std::env::var("PHASE").as_deref() {
+        Ok("history") => return history::run(),
+        Ok("transform") => return transform::run(),
+        _ => {}
     }
     let mut all = Vec::new();
     for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
