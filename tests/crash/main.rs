@@ -1,7 +1,8 @@
 //! kill -9 under load, over and over on one data folder, a fifth of the times while it starts: the
 //! checker finds nothing lost, moved or doubled, and no committed offset gone back. And a
 //! deletion that was cut short; `full_disk.rs` has a disk without room, `paused.rs` a process that
-//! stands still, `table.rs` a compacted topic, `backup.rs` copies of a broker under load.
+//! stands still, `table.rs` a compacted topic, `backup.rs` copies of a broker under load,
+//! `transform.rs` transactions.
 //!
 //! Through all rounds run two idempotent producers, which send the same batch again until it is
 //! acknowledged; a plain one, which leaves a batch whose answer was lost behind; consumers that
@@ -20,6 +21,7 @@ mod paused;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod transform;
 mod wire;
 mod writers;
 
