@@ -13,6 +13,7 @@ mod client;
 #[path = "../support/kafka_folder.rs"]
 mod kafka_folder;
 mod kit;
+mod script;
 
 mod api_versions;
 mod compaction;
@@ -37,5 +38,6 @@ mod produce_checks;
 mod read_committed;
 mod timestamps;
 mod topics;
+mod txn;
 mod vectors;
 mod versions;
