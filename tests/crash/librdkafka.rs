@@ -2,10 +2,9 @@
 //! input ends and prints what it did. It always speaks to one address, behind which the broker may
 //! come and go.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::spawn;
 use std::time::Duration;
@@ -13,11 +12,10 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::checker::{Event, Isolation, Outcome, Poll, Producer, Promise, Recorder, Seen, Send};
-use super::support::{Ended, run_bounded, tail, wait_until};
+use super::suites;
+use super::support::wait_until;
 use super::writers::Address;
 
-/// Longest time to fetch and build the client, from nothing on a slow machine.
-const PREPARE_MAX: Duration = Duration::from_secs(900);
 /// Longest time to end: what is under way has to be answered first.
 const END_MAX: Duration = Duration::from_secs(60);
 /// Numbers of its group and its consumer in the history.
@@ -66,13 +64,10 @@ pub(crate) struct Client {
 impl Client {
     /// Starts it; `Err` says why it is not there. With `OTTLA_REQUIRE_CLIENTS=1` it has to be.
     pub(crate) fn start(bootstrap: &str, topic: &str) -> Result<Self, String> {
-        let prepared = prepare();
-        let must = std::env::var("OTTLA_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-        assert!(!must || prepared.is_ok(), "{prepared:?}");
-        let home = prepared?;
+        let home = suites::prepare("rdkafka")?;
         let files = tempfile::tempdir().unwrap();
         let output = File::create(files.path().join("output")).unwrap();
-        let child = Command::new(suite().join("run"))
+        let child = Command::new(suites::folder("rdkafka").join("run"))
             .env("SUITE_HOME", home)
             .env("BOOTSTRAP", bootstrap)
             .env("TOPIC", topic)
@@ -109,32 +104,6 @@ impl Drop for Client {
         // Gone already, as a rule.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// The folder of the suite.
-pub(crate) fn suite() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/rdkafka")
-}
-
-/// Builds it where `tests/clients.rs` does, in turn with it; returns its home.
-pub(crate) fn prepare() -> Result<PathBuf, String> {
-    let root = std::env::var_os("OTTLA_SUITE_HOME").map_or_else(
-        || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients"),
-        PathBuf::from,
-    );
-    let home = root.join("rdkafka");
-    DirBuilder::new().recursive(true).create(&home).map_err(|error| error.to_string())?;
-    let lock = File::create(home.join("prepare.lock")).map_err(|error| error.to_string())?;
-    lock.lock().map_err(|error| error.to_string())?;
-    let files = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let output = files.path().join("output");
-    let mut command = Command::new(suite().join("prepare"));
-    command.current_dir(suite()).env("SUITE_HOME", &home);
-    match run_bounded(&mut command, &output, PREPARE_MAX).map_err(|error| error.to_string())? {
-        Ended::Exited(status) if status.success() => Ok(home),
-        Ended::Exited(status) => Err(format!("prepare: {status}\n{}", tail(&output, 20))),
-        Ended::KilledAfter(limit) => Err(format!("prepare: killed after {limit:?}")),
     }
 }
 

@@ -2,7 +2,7 @@
 //! checker finds nothing lost, moved or doubled, and no committed offset gone back. And a
 //! deletion that was cut short; `full_disk.rs` has a disk without room, `paused.rs` a process that
 //! stands still, `table.rs` a compacted topic, `backup.rs` copies of a broker under load,
-//! `transform.rs` transactions.
+//! `transform.rs` and `streams.rs` transactions.
 //!
 //! Through all rounds run two idempotent producers, which send the same batch again until it is
 //! acknowledged; a plain one, which leaves a batch whose answer was lost behind; consumers that
@@ -18,6 +18,8 @@ mod checker;
 mod full_disk;
 mod librdkafka;
 mod paused;
+mod streams;
+mod suites;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
@@ -72,9 +74,6 @@ fn kill_over_and_over(rounds: u64, seed: &mut u64) {
     load.address.set(first.bootstrap());
     Wire::connect(first.bootstrap()).unwrap().create_topic(TOPIC, PARTITIONS).unwrap();
     let librdkafka = librdkafka::Client::start(&proxy, TOPIC);
-    if let Err(why) = &librdkafka {
-        eprintln!("skipped: librdkafka: {why}");
-    }
     let kinds = [Producer::Idempotent, Producer::Idempotent, Producer::Once];
     let mut clients: Vec<_> =
         (0..).zip(kinds).map(|(partition, kind)| load.produce(partition, kind)).collect();

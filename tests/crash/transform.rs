@@ -18,7 +18,8 @@ use serde_json::Value as Json;
 use super::checker::{
     End, Event, FinalRead, Isolation, Outcome, Poll, Producer, Promise, Seen, Send, Value, check,
 };
-use super::librdkafka::{prepare, proxy, suite};
+use super::librdkafka::proxy;
+use super::suites;
 use super::support::{Broker, Storage, tail, wait_until};
 use super::wire::{Wire, final_read};
 use super::writers::{Load, seen};
@@ -38,15 +39,7 @@ const TIMEOUT_MS: u64 = 60_000;
 
 #[test]
 fn every_record_is_transformed_once_while_either_side_is_killed() {
-    let home = match prepare() {
-        Ok(home) => home,
-        Err(why) => {
-            let must = std::env::var("OTTLA_REQUIRE_CLIENTS").is_ok_and(|value| value == "1");
-            assert!(!must, "{why}");
-            eprintln!("skipped: librdkafka: {why}");
-            return;
-        }
-    };
+    let Ok(home) = suites::prepare("rdkafka") else { return };
     let rounds = number("OTTLA_KILL_ROUNDS").unwrap_or(ROUNDS);
     let mut seed = number("OTTLA_SEED").unwrap_or(20_260_101);
     eprintln!("{rounds} rounds, OTTLA_SEED={seed}");
@@ -177,7 +170,7 @@ impl Run {
         self.instance += 1;
         let output = File::create(self.output(self.instance)).unwrap();
         let errors = File::create(self.folder.path().join("errors")).unwrap();
-        let child = Command::new(suite().join("run"))
+        let child = Command::new(suites::folder("rdkafka").join("run"))
             .env("SUITE_HOME", &self.home)
             .env("BOOTSTRAP", &self.front)
             .env("PHASE", "transform")

@@ -160,6 +160,10 @@ final class WordCount {
                 // One at a time: the rate is that of the broker, and each is known to be stored.
                 producer.send(new ProducerRecord<>(test.name("in"), sent % 2, null, line(sent))).get();
                 sent++;
+                if (sent == 10) {
+                    expect(test, sent, 60);
+                    Console.REAL.println("# counting");
+                }
             }
             Console.REAL.println("# " + sent + " lines");
             expect(test, sent, 60);
