@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use super::data_folder::{Clean, DataFolderError};
 use super::offline::{Access, METADATA_FOLDER, OfflineError, OfflineFolder, read_catalog};
-use super::open::{METADATA_ID, OFFSETS_TOPIC};
+use super::open::{METADATA_ID, is_journal};
 use super::snapshot;
 use crate::log::copy::{Copied, CopyError, copy_log, copy_small};
 use crate::log::fs::{DataLock, Fs, LockError};
@@ -152,10 +152,10 @@ impl Backup<'_> {
             return Err(BackupError::Missing("meta.properties".to_owned()));
         }
         let journals = self.from.partitions().map_err(fault("look into", self.from.path()))?;
-        let is_journal = |name: &&String| {
-            layout::parse_partition_folder(name).is_some_and(|(topic, _)| topic == OFFSETS_TOPIC)
+        let holds_journal = |name: &&String| {
+            layout::parse_partition_folder(name).is_some_and(|(topic, _)| is_journal(topic))
         };
-        for name in journals.iter().filter(is_journal) {
+        for name in journals.iter().filter(holds_journal) {
             let id = self.from.topic_id(name);
             self.copy(name, id)?;
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use super::data_folder::{DataFolder, OpenError};
-use super::open::{METADATA_TOPIC, OFFSETS_TOPIC};
+use super::open::{METADATA_TOPIC, is_journal};
 use super::{Broker, snapshot};
 use crate::catalog::{self, Catalog};
 use crate::log::fs::Fs;
@@ -113,8 +113,8 @@ pub(super) fn holds_records(fs: &dyn Fs, dir: &Path) -> io::Result<bool> {
 
 impl Broker {
     /// Makes the partition's folder and ties it to the topic's id; durable on return. One that is
-    /// tied to another id must have been taken out of the way, see [`Self::make_way`]. The groups'
-    /// journal is tied anew.
+    /// tied to another id must have been taken out of the way, see [`Self::make_way`]. A
+    /// coordinator's journal is tied anew.
     pub(super) fn tie_folder(
         &self,
         topic: &catalog::Topic,
@@ -123,7 +123,7 @@ impl Broker {
     ) -> Result<(), TieError> {
         let fs = &*self.folder.fs;
         let dir = self.folder.path.join(layout::partition_folder(&topic.name, index));
-        let is_journal = topic.name == OFFSETS_TOPIC && index == PartitionIndex(0);
+        let is_journal = is_journal(&topic.name) && index == PartitionIndex(0);
         let fault = |action, path: &Path| {
             let path = path.to_owned();
             move |source| TieError::Io { action, path, source }
@@ -155,7 +155,7 @@ impl Broker {
         index: PartitionIndex,
     ) {
         let dir = self.folder.path.join(layout::partition_folder(&topic.name, index));
-        let is_journal = topic.name == OFFSETS_TOPIC && index == PartitionIndex(0);
+        let is_journal = is_journal(&topic.name) && index == PartitionIndex(0);
         match tied_to(&*self.folder.fs, &dir) {
             Ok(Some(other)) if other != topic.id && !is_journal => {
                 let delay_ms = topic.config.file_delete_delay_ms;
@@ -211,7 +211,7 @@ impl Broker {
             };
             let open = self.registry.by_name(topic);
             let is_open = open.is_some_and(|open| open.partition(index).is_some());
-            if is_open || topic == METADATA_TOPIC || topic == OFFSETS_TOPIC {
+            if is_open || topic == METADATA_TOPIC || is_journal(topic) {
                 continue;
             }
             self.put_stray_away(topic, index, &path);

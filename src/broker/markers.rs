@@ -58,6 +58,12 @@ impl Broker {
     /// Writes the markers that the coordinator names, until `stopping`.
     pub(super) async fn write_markers(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let shell = Arc::clone(&self.transactions.shell);
+        // One of those that are open may time out with its epochs used up.
+        if shell.look(|machine| machine.open_count() > 0)
+            && let Err(error) = self.supply_producer_id().await
+        {
+            tracing::warn!(%error, "no producer id for transactions that time out");
+        }
         while !*stopping.borrow() {
             let reply = tokio::select! {
                 biased;
@@ -72,7 +78,6 @@ impl Broker {
                     self.clock.sleep_ms(RETRY_MS).await;
                 }
             }
-            self.supply_producer_id().await;
         }
     }
 
@@ -189,16 +194,6 @@ impl Broker {
     ) -> Result<(), MarkerError> {
         let appended = self.append_marker(marker, topic, partition)?;
         self.durable(appended).await
-    }
-
-    /// Keeps a producer id ready for a transaction that times out when its epochs have run out.
-    async fn supply_producer_id(&self) {
-        let shell = &self.transactions.shell;
-        if shell.look(txn::Coordinator::wants_producer_id)
-            && let Ok(id) = self.new_producer_id().await
-        {
-            drop(shell.ask(Command::SupplyProducerIds(vec![id])));
-        }
     }
 
     /// Aborts, at the start, transactions that partitions have open and the coordinator knows nothing

@@ -34,6 +34,11 @@ pub(super) const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub(super) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
+/// Whether a topic is the journal of a coordinator.
+pub(super) fn is_journal(topic: &str) -> bool {
+    [OFFSETS_TOPIC, TRANSACTIONS_TOPIC].contains(&topic)
+}
+
 /// What a broker is opened with.
 #[derive(Debug)]
 pub struct BrokerOptions {

@@ -28,7 +28,7 @@ use crate::txn::{
     self, AddPartitions, Command, Coordinator, EndTransaction, InitProducerId, PartitionList,
     Producer, Reply, TransactionRecord, TxnConfig, TxnError, VerifyPartitions,
 };
-use crate::types::{Monotonic, Now, PartitionIndex, ProducerId};
+use crate::types::{Monotonic, Now, PartitionIndex};
 
 /// The longest that a request waits for the end of the transaction before, in ms.
 const HELD_BACK_MS: u64 = 1_000;
@@ -99,6 +99,7 @@ fn txn_config(config: &BrokerConfig) -> TxnConfig {
         timeout_ms_max: config.transaction_max_timeout_ms,
         id_expiration_ms: i64::from(config.transactional_id_expiration_ms),
         expiration_check_interval_ms: ms(config.transaction_expiration_interval_ms),
+        id_count_max: usize::try_from(config.ottla_max_transactional_ids).unwrap_or(usize::MAX),
         ..TxnConfig::default()
     }
 }
@@ -147,17 +148,10 @@ impl Broker {
         init: InitProducerId,
     ) -> Result<Producer, TransactionError> {
         let id = init.transactional_id.clone();
-        self.ask_coordinator(
-            &id,
-            true,
-            |fresh_producer_id| {
-                Command::InitProducerId(InitProducerId { fresh_producer_id, ..init.clone() })
-            },
-            |reply| match reply {
-                Reply::InitProducerId(result) => Some(result),
-                _ => None,
-            },
-        )
+        self.ask_coordinator(&id, Command::InitProducerId(init), |reply| match reply {
+            Reply::InitProducerId(result) => Some(result),
+            _ => None,
+        })
         .await
     }
 
@@ -172,15 +166,11 @@ impl Broker {
         version: txn::TransactionVersion,
     ) -> Result<(), TransactionError> {
         let add = AddPartitions { producer: producer.clone(), partitions, version };
-        self.ask_coordinator(
-            &producer.transactional_id,
-            false,
-            |_| Command::AddPartitions(add.clone()),
-            |reply| match reply {
-                Reply::AddPartitions(result) => Some(result),
-                _ => None,
-            },
-        )
+        let id = &producer.transactional_id;
+        self.ask_coordinator(id, Command::AddPartitions(add), |reply| match reply {
+            Reply::AddPartitions(result) => Some(result),
+            _ => None,
+        })
         .await
     }
 
@@ -207,23 +197,13 @@ impl Broker {
         outcome: Outcome,
         version: txn::TransactionVersion,
     ) -> Result<Producer, TransactionError> {
-        self.ask_coordinator(
-            &producer.transactional_id,
-            true,
-            |fresh_producer_id| {
-                let producer = producer.clone();
-                Command::EndTransaction(EndTransaction {
-                    producer,
-                    outcome,
-                    version,
-                    fresh_producer_id,
-                })
-            },
-            |reply| match reply {
-                Reply::EndTransaction(result) => Some(result),
-                _ => None,
-            },
-        )
+        let id = &producer.transactional_id;
+        let producer = producer.clone();
+        let end = EndTransaction { producer, outcome, version, fresh_producer_id: None };
+        self.ask_coordinator(id, Command::EndTransaction(end), |reply| match reply {
+            Reply::EndTransaction(result) => Some(result),
+            _ => None,
+        })
         .await
     }
 
@@ -283,7 +263,7 @@ impl Broker {
         let (topic, partition) = self.writable(&batch.topic, batch.partition)?;
         let append = || partition.append_beginning(batch.records, version, now);
         let is_checked = version == TransactionVersion::V2
-            || self.config.transaction_partition_verification_enable;
+            || self.settings().transaction_partition_verification_enable;
         let appended = self.transactions.shell.look(|machine| {
             let is_part = machine.is_part_of(producer, &topic.name, batch.partition);
             (is_part || !is_checked).then(append)
@@ -303,7 +283,7 @@ impl Broker {
         producer: &Producer,
         partitions: PartitionList,
     ) -> Result<(), TransactionError> {
-        if !self.config.transaction_partition_verification_enable {
+        if !self.settings().transaction_partition_verification_enable {
             return Ok(());
         }
         // Which of them are is asked again when the batch is appended.
@@ -351,7 +331,7 @@ impl Broker {
         }
         let asked = self.transactions.shell.look(|machine| {
             let is_part = machine.is_part_of(&producer, OFFSETS_TOPIC, OFFSETS_PARTITION);
-            let is_asked = adds || self.config.transaction_partition_verification_enable;
+            let is_asked = adds || self.settings().transaction_partition_verification_enable;
             (is_part || !is_asked)
                 .then(|| self.groups.ask(groups::Command::CommitOffsetsInTransaction(commit)))
         });
@@ -366,24 +346,19 @@ impl Broker {
     }
 
     /// Asks about one transactional id once no transaction of it is ending, and again while one is,
-    /// within bounds. `command` is given a producer id that nobody has, if one `may_be_needed`.
+    /// within bounds.
     async fn ask_coordinator<T>(
         &self,
         id: &str,
-        may_need_id: bool,
-        command: impl Fn(Option<ProducerId>) -> Command,
+        command: Command,
         pick: impl Fn(Reply) -> Option<Result<T, TxnError>>,
     ) -> Result<T, TransactionError> {
         let shell = &self.transactions.shell;
         let deadline = self.clock.now().monotonic.plus_ms(HELD_BACK_MS);
         loop {
             let is_over = !self.hold_back(id, deadline).await;
-            let fresh = if may_need_id && shell.look(Coordinator::wants_producer_id) {
-                Some(self.new_producer_id().await?)
-            } else {
-                None
-            };
-            let reply = shell.call(command(fresh)).await?;
+            self.supply_producer_id().await?;
+            let reply = shell.call(command.clone()).await?;
             match pick(reply).ok_or(ShellError::WrongReply)? {
                 // Another has taken the one that was there.
                 Err(TxnError::ProducerIdNeeded) => {}
@@ -391,6 +366,17 @@ impl Broker {
                 answer => return Ok(answer?),
             }
         }
+    }
+
+    /// Keeps a producer id ready that nobody has: for a new transactional id, and for one whose epochs
+    /// have run out.
+    pub(super) async fn supply_producer_id(&self) -> Result<(), TopicError> {
+        let shell = &self.transactions.shell;
+        if shell.look(Coordinator::wants_producer_id) {
+            let id = self.new_producer_id().await?;
+            drop(shell.ask(Command::SupplyProducerIds(vec![id])));
+        }
+        Ok(())
     }
 
     /// Waits until no transaction of this id is ending; whether that was so before `deadline`.

@@ -402,14 +402,27 @@ impl Catalog {
     pub fn topic_on_demand(&self, name: &str) -> NewTopic {
         let broker = self.broker();
         let mut topic = NewTopic::named(name);
-        if name == "__consumer_offsets" {
-            // The groups' journal is one partition: one sync serves all groups.
+        // A journal of a coordinator is one partition: one sync serves all of it.
+        let journal = match name {
+            "__consumer_offsets" => Some((
+                broker.offsets_topic_replication_factor,
+                "producer",
+                broker.offsets_topic_segment_bytes,
+            )),
+            "__transaction_state" => Some((
+                broker.transaction_state_replication_factor,
+                "uncompressed",
+                broker.transaction_state_segment_bytes,
+            )),
+            _ => None,
+        };
+        if let Some((replication_factor, compression, segment_bytes)) = journal {
             topic.partitions = 1;
-            topic.replication_factor = self.at_most_nodes(broker.offsets_topic_replication_factor);
+            topic.replication_factor = self.at_most_nodes(replication_factor);
             topic.configs = [
-                ("compression.type", "producer".to_owned()),
+                ("compression.type", compression.to_owned()),
                 ("cleanup.policy", "compact".to_owned()),
-                ("segment.bytes", broker.offsets_topic_segment_bytes.to_string()),
+                ("segment.bytes", segment_bytes.to_string()),
             ]
             .map(|(name, value)| (name.to_owned(), Some(value)))
             .into();

@@ -292,18 +292,28 @@ config_keys! {
         "transaction.abort.timed.out.transaction.cleanup.interval.ms" =>
             transaction_abort_interval_ms: i32 = 10_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low };
+        /// The longest that a producer may ask to keep a transaction open, in ms.
+        "transaction.max.timeout.ms" => transaction_max_timeout_ms: i32 = 900_000,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance };
         /// Whether the coordinator is asked if a partition is part of a transaction before a batch begins
         /// it there (KIP-890).
         "transaction.partition.verification.enable" =>
             transaction_partition_verification_enable: bool = true,
-            { importance: Importance::Low };
-        /// The longest that a producer may ask to keep a transaction open, in ms.
-        "transaction.max.timeout.ms" => transaction_max_timeout_ms: i32 = 900_000,
-            { valid: Valid::AtLeast(1), importance: HIGH.importance };
+            { importance: Importance::Low, change: Change::Dynamic };
         /// How often transactional ids that nobody uses any more are looked for, in ms.
         "transaction.remove.expired.transaction.cleanup.interval.ms" =>
             transaction_expiration_interval_ms: i32 = 3_600_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low };
+        /// The partitions of `__transaction_state`. Stored and shown: it has one, so that one sync
+        /// serves all transactions.
+        "transaction.state.log.num.partitions" => transaction_state_num_partitions: i32 = 1,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance, kafka_default: Some("50") };
+        /// The replication factor of `__transaction_state`; counts as the number of nodes at most.
+        "transaction.state.log.replication.factor" => transaction_state_replication_factor: i16 = 1,
+            { valid: Valid::AtLeast(1), importance: HIGH.importance, kafka_default: Some("3") };
+        /// The segment size of `__transaction_state`, in bytes.
+        "transaction.state.log.segment.bytes" => transaction_state_segment_bytes: i32 = 104_857_600,
+            { valid: Valid::AtLeast(1_048_576), importance: HIGH.importance };
         /// How many ms after its last change a transactional id is forgotten.
         "transactional.id.expiration.ms" => transactional_id_expiration_ms: i32 = 604_800_000,
             { valid: Valid::AtLeast(1), importance: HIGH.importance };

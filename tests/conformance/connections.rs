@@ -14,11 +14,12 @@ use ottla::protocol::messages::join_group::JoinGroupRequest;
 use ottla::protocol::messages::metadata::{MetadataRequest, MetadataResponse};
 use ottla::protocol::messages::produce::ProduceRequest;
 use ottla::protocol::messages::{
-    alter_configs, create_partitions, create_topics, delete_groups, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_groups, describe_log_dirs,
-    describe_topic_partitions, incremental_alter_configs, init_producer_id, leave_group,
-    list_groups, list_offsets, offset_commit, offset_delete, offset_fetch, offset_for_leader_epoch,
-    sync_group,
+    add_offsets_to_txn, add_partitions_to_txn, alter_configs, create_partitions, create_topics,
+    delete_groups, delete_records, delete_topics, describe_cluster, describe_configs,
+    describe_groups, describe_log_dirs, describe_producers, describe_topic_partitions,
+    describe_transactions, end_txn, incremental_alter_configs, init_producer_id, leave_group,
+    list_groups, list_offsets, list_transactions, offset_commit, offset_delete, offset_fetch,
+    offset_for_leader_epoch, sync_group, txn_offset_commit, write_txn_markers,
 };
 use ottla::protocol::{ApiKey, ErrorCode, Request};
 
@@ -128,6 +129,12 @@ fn every_version_of_every_api_is_answered_to_the_last_byte() {
         incremental_alter_configs::IncrementalAlterConfigsRequest,
         offset_delete::OffsetDeleteRequest, describe_cluster::DescribeClusterRequest,
         describe_topic_partitions::DescribeTopicPartitionsRequest,
+        add_partitions_to_txn::AddPartitionsToTxnRequest,
+        add_offsets_to_txn::AddOffsetsToTxnRequest, end_txn::EndTxnRequest,
+        write_txn_markers::WriteTxnMarkersRequest, txn_offset_commit::TxnOffsetCommitRequest,
+        describe_producers::DescribeProducersRequest,
+        describe_transactions::DescribeTransactionsRequest,
+        list_transactions::ListTransactionsRequest,
     };
     let produce = ProduceRequest { acks: -1, ..Default::default() };
     check_frames(&mut client, &announced, &produce);

@@ -5,7 +5,6 @@ use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
 
 use super::batch::{Batch, Record};
-use super::broker;
 use super::client::Client;
 use super::kit;
 
@@ -57,21 +56,6 @@ fn ids_are_new_each_time_and_what_is_given_is_ignored() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), count, "no id twice");
-}
-
-#[test]
-fn transactional_ids_wait_for_transactions() {
-    if broker::shared().is_kafka() {
-        return; // Differs from Kafka: until transactions exist, 35 says so.
-    }
-    let request = InitProducerIdRequest {
-        transactional_id: Some(kit::unique("txn")),
-        transaction_timeout_ms: 60_000,
-        ..Default::default()
-    };
-    let response = Client::connect().call(4, &request);
-    assert_eq!(response.error_code, ErrorCode::UnsupportedVersion);
-    assert_eq!((response.producer_id, response.producer_epoch), (-1, -1));
 }
 
 #[test]

@@ -197,8 +197,8 @@ fn no_more_groups_are_made_than_allowed_and_those_that_are_there_go_on() {
 
 #[test]
 fn no_more_partitions_are_made_than_allowed() {
-    // One is that of __consumer_offsets.
-    let broker = Broker::start_set(&[("ottla.max.partitions", "4")]);
+    // Two are the broker's own.
+    let broker = Broker::start_set(&[("ottla.max.partitions", "5")]);
     let mut client = broker.connect();
     let create = |name: &str, count| {
         let topic = CreatableTopic {

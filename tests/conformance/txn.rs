@@ -7,7 +7,7 @@
 //!
 //! | command | answer |
 //! |---|---|
-//! | `init vN [timeout=MS] [pid=A] [epoch=E] [id=]` | code, producer id, epoch |
+//! | `init vN [timeout=MS] [pid=A] [epoch=E] [id=] [settled]` | code, producer id, epoch; `settled`: asked until it is not 51 |
 //! | `add vN p0,p1 [topic=NAME] [verify]` | code of each partition; of all if they are the same |
 //! | `offsets vN [group=]` | code |
 //! | `commit vN p0 at=OFFSET [generation=G] [member=M] [instance=I] [group=G] [topic=NAME]` | code of each partition |
@@ -234,7 +234,7 @@ impl Scenario {
         let id = self.id.clone();
         kit::until("the transaction is over", || {
             let state = self.describe(&id).transaction_state;
-            !state.starts_with("Prepare") && !(ends_open && state == "Ongoing")
+            !(state.starts_with("Prepare") || ends_open && state == "Ongoing")
         });
         String::new()
     }
@@ -248,7 +248,11 @@ impl Scenario {
             producer_epoch,
             ..Default::default()
         };
-        let response = self.client.call(command.version(), &request);
+        let mut response = self.client.call(command.version(), &request);
+        // Differs from Kafka: ottla answers when the transaction before has ended, Kafka says 51.
+        while command.has("settled") && response.error_code == ErrorCode::ConcurrentTransactions {
+            response = self.client.call(command.version(), &request);
+        }
         self.learn(response.error_code, response.producer_id, response.producer_epoch)
     }
 

@@ -4,11 +4,30 @@ use super::*;
 use crate::broker::ShellError;
 use crate::groups::{CommitOffsetsInTransaction, EndTransaction, FetchGroup, FetchOffsets, Reply};
 use crate::records::{EndMarker, Outcome};
+use crate::txn::{self, InitProducerId, Producer, TransactionVersion};
 use crate::types::{ProducerEpoch, ProducerId};
 
-const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(3));
+const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
 
 impl Run {
+    /// Begins the producer's transaction, with the groups' offsets in it: what no coordinator knows is
+    /// aborted at the next start.
+    async fn begin_transaction(&self) {
+        let (producer_id, producer_epoch) = PRODUCER;
+        let transactional_id = "id".to_owned();
+        let init = txn::Command::InitProducerId(InitProducerId {
+            transactional_id: transactional_id.clone(),
+            timeout_ms: 60_000,
+            producer_id: ProducerId(-1),
+            producer_epoch: ProducerEpoch(-1),
+            fresh_producer_id: Some(producer_id),
+        });
+        self.broker.transactions().call(init).await.unwrap();
+        let producer = Producer { transactional_id, producer_id, producer_epoch };
+        let version = TransactionVersion::V0;
+        self.broker.add_offsets_to_transaction(&producer, version).await.unwrap();
+    }
+
     /// Commits offsets of partition 0 of a topic, one after the other, within the producer's transaction.
     async fn commit_in_transaction(&self, topic: &str, offsets: &[i64]) -> Result<(), ShellError> {
         let topic_id = self.broker.registry.by_name(topic).unwrap().id;
@@ -71,6 +90,7 @@ async fn offsets_of_a_transaction_wait_for_its_marker_over_restarts() {
     let run = start(&fs).unwrap();
     run.create("t").await;
     run.commit("t").await;
+    run.begin_transaction().await;
     // Batches of the same size and first sequence: none may pass for a repeat of another.
     run.commit_in_transaction("t", &[10, 11, 12]).await.unwrap();
     assert_eq!(run.stable_offset("t").await, None);
@@ -119,6 +139,7 @@ async fn pending_offsets_of_a_topic_that_went_while_nobody_looked_are_forgotten_
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
+    run.begin_transaction().await;
     run.commit_in_transaction("t", &[10]).await.unwrap();
     let deleted = run.broker.change_now(|catalog| {
         let decided = catalog.delete_topics(&[TopicRef::Name("t".to_owned())]);
@@ -140,6 +161,7 @@ async fn what_a_full_disk_held_back_is_stored_in_its_order() {
     let fs = FaultyFs::new();
     let run = start(&fs).unwrap();
     run.create("t").await;
+    run.begin_transaction().await;
     run.commit_in_transaction("t", &[10]).await.unwrap();
     fs.inject(Fault { op: Op::Write, after: 0, kind: FaultKind::NoRoom });
     run.commit_in_transaction("t", &[11]).await.unwrap_err();
@@ -147,5 +169,18 @@ async fn what_a_full_disk_held_back_is_stored_in_its_order() {
     run.kill();
     let run = start(&fs).unwrap();
     assert_eq!(run.stable_offset("t").await, Some(11));
+    run.stop();
+}
+
+#[tokio::test]
+async fn a_transaction_that_no_coordinator_knows_is_aborted_at_the_start() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.commit("t").await;
+    run.commit_in_transaction("t", &[10]).await.unwrap();
+    run.kill();
+    let run = start(&fs).unwrap();
+    assert_eq!(run.stable_offset("t").await, Some(1));
     run.stop();
 }

@@ -164,7 +164,7 @@ fn brokers_take_what_is_dynamic_and_topics_inherit_it() {
     let shown = cluster.catalog.describe_configs(&all, None).unwrap();
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].source, ConfigSource::DynamicDefaultBroker);
-    assert_eq!(cluster.catalog.describe_configs(&one, None).unwrap().len(), 83);
+    assert_eq!(cluster.catalog.describe_configs(&one, None).unwrap().len(), 92);
     assert!(is_request(cluster.set(&one, "num.partitions", "4")));
     assert!(is_request(cluster.set(&all, "log.retention.hours", "4")));
     assert!(is_request(cluster.set(&one, "message.max.bytes", "-5")));

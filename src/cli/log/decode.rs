@@ -1,10 +1,11 @@
 //! What the records of the broker's own topics say, as JSON.
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::catalog::CatalogRecord;
 use crate::groups::{GroupRecord, RecordError};
+use crate::txn::{TransactionRecord, TransactionState};
 
 /// The meaning of a record; `None` for topics whose records mean nothing to the broker.
 ///
@@ -17,12 +18,34 @@ pub(super) fn decode(
 ) -> Option<Result<Value, String>> {
     match topic {
         "__consumer_offsets" => Some(group(key.unwrap_or_default(), value)),
+        "__transaction_state" => Some(transaction(key.unwrap_or_default(), value)),
         "__cluster_metadata" => {
             let read = CatalogRecord::decode(value.unwrap_or_default());
             Some(read.map(|read| catalog(&read.record)).map_err(|error| error.to_string()))
         }
         _ => None,
     }
+}
+
+fn transaction(key: Bytes, value: Option<Bytes>) -> Result<Value, String> {
+    let TransactionRecord { transactional_id, metadata } =
+        TransactionRecord::decode(key, value).map_err(|error| error.to_string())?;
+    let kept = metadata.as_ref();
+    let partitions = kept.map(|kept| {
+        let topics = kept.partitions.iter().flatten();
+        topics.map(|topic| (topic.topic.clone(), json!(topic.partition_ids))).collect::<Map<_, _>>()
+    });
+    Ok(json!({
+        "record": "transaction",
+        "transactional_id": transactional_id,
+        "producer_id": kept.map(|kept| kept.producer_id),
+        "producer_epoch": kept.map(|kept| kept.producer_epoch),
+        "timeout_ms": kept.map(|kept| kept.timeout_ms),
+        "state": kept.and_then(|kept| TransactionState::from_code(kept.state)).map(TransactionState::name),
+        "partitions": partitions,
+        "updated_at": kept.map(|kept| kept.last_update_timestamp),
+        "started_at": kept.map(|kept| kept.start_timestamp),
+    }))
 }
 
 fn group(key: Bytes, value: Option<Bytes>) -> Result<Value, String> {

@@ -163,8 +163,10 @@ impl Producers {
         if got < current {
             return Err(ProducerError::InvalidEpoch { producer_id, got, current });
         }
-        // KIP-890: a marker of the epoch that is in use would end a transaction that it is not of.
-        if got == current && marker.version == TransactionVersion::V2 {
+        // KIP-890: a marker of the epoch that is in use would end a transaction that it is not of. With
+        // none open it is one that is sent again.
+        if got == current && marker.version == TransactionVersion::V2 && entry.transaction.is_some()
+        {
             return Err(ProducerError::EpochNotBumped { producer_id, got, current });
         }
         match entry.coordinator_epoch {

@@ -209,12 +209,12 @@ fn markers_of_old_epochs_are_refused() {
         (End(3, 7, Commit, V2), Ok(0)),
         (End(2, 7, Commit, V1), Err("47")),
         (End(2, 7, Commit, V2), Err("47")),
-        (End(3, 7, Commit, V2), Err("47")),
-        (End(3, 7, Commit, V1), Ok(1)),
+        (End(3, 7, Commit, V2), Ok(1)), // Sent again.
+        (End(3, 7, Commit, V1), Ok(2)),
         (End(3, 6, Commit, V1), Err("52")),
         (End(4, 6, Commit, V2), Err("52")),
-        (End(3, 8, Commit, V1), Ok(2)),
-        (End(4, 8, Abort, V2), Ok(3)),
+        (End(3, 8, Commit, V1), Ok(3)),
+        (End(4, 8, Abort, V2), Ok(4)),
     ]);
 }
 

@@ -29,10 +29,10 @@ pub(super) const VERSIONS: &[(&str, i16)] = &[
     ("DeleteTopicsRequest", 0),
     ("DeleteTopicsResponse", 0),
     ("InitProducerIdRequest", 6),
-    ("DescribeLogDirsRequest", 5),
-    ("DescribeLogDirsResponse", 5),
     ("WriteTxnMarkersRequest", 2),
     ("WriteTxnMarkersResponse", 2),
+    ("DescribeLogDirsRequest", 5),
+    ("DescribeLogDirsResponse", 5),
 ];
 
 const ID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];

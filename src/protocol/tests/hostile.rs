@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::super::api::for_each_api;
 use super::super::messages::*;
 use super::super::{ApiKey, RequestHeader, RequestPrefix};
-use super::{encode, for_each_unserved};
+use super::encode;
 use crate::codec::testing::{Random, Sample};
 use crate::codec::{DecodeProblem, Message, Reader, Writer};
 
@@ -21,7 +21,6 @@ fn random_and_mutated_bytes_never_panic_a_decoder() {
         )*};
     }
     for_each_api!(attack);
-    for_each_unserved!(attack);
 }
 
 fn attacked<M: Message + Sample>() {

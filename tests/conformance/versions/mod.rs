@@ -17,6 +17,7 @@ use super::client::{Client, header};
 mod groups;
 mod records;
 mod topics;
+mod transactions;
 
 /// The APIs that were asked so far, and of whom.
 struct Table {
@@ -81,6 +82,7 @@ fn every_version_of_every_api_does_its_work() {
     records::ask(&mut table);
     topics::ask(&mut table);
     groups::ask(&mut table);
+    transactions::ask(&mut table);
     let left_out: Vec<_> = ApiKey::ALL.iter().filter(|key| !table.asked.contains(key)).collect();
     assert_eq!(left_out, [] as [&ApiKey; 0], "APIs without a row here");
 }
