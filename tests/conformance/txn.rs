@@ -7,7 +7,7 @@
 //!
 //! | command | answer |
 //! |---|---|
-//! | `init vN [timeout=MS] [pid=A] [epoch=E] [id=] [settled]` | code, producer id, epoch; `settled`: asked until it is not 51 |
+//! | `init vN [timeout=MS] [pid=A] [epoch=E] [id=] [settled] [times=N]` | code, producer id, epoch; of the last of N; `settled`: asked until it is not 51 |
 //! | `add vN p0,p1 [topic=NAME] [verify]` | code of each partition; of all if they are the same |
 //! | `offsets vN [group=]` | code |
 //! | `commit vN p0 at=OFFSET [generation=G] [member=M] [instance=I] [group=G] [topic=NAME]` | code of each partition |
@@ -60,6 +60,11 @@ const NO_PRODUCER: (i64, i16) = (-1, -1);
 #[test]
 fn ids_and_epochs() {
     check("txn/init.txt");
+}
+
+#[test]
+fn epochs_that_are_worn_out() {
+    check("txn/exhaustion.txt");
 }
 
 #[test]
@@ -248,6 +253,9 @@ impl Scenario {
             producer_epoch,
             ..Default::default()
         };
+        for _ in 1..command.number("times").unwrap_or(1) {
+            self.client.call(command.version(), &request);
+        }
         let mut response = self.client.call(command.version(), &request);
         // Differs from Kafka: ottla answers when the transaction before has ended, Kafka says 51.
         while command.has("settled") && response.error_code == ErrorCode::ConcurrentTransactions {

@@ -204,7 +204,7 @@ def tried(sender, topic, n):
 @case(phase="before")
 def transactions_before(t):
     create_topic(t, TOPIC)
-    sender = begun(TOPIC)
+    sender = begun(TOPIC, transaction_timeout_ms=600_000)
     whole(sender, TOPIC, 0, 5)
     sender.begin_transaction()
     transact(sender, TOPIC, 5, 10)

@@ -232,7 +232,7 @@ func txnAdmin(t *suite.T) {
 // beforeTransactions leaves a committed, an aborted and an open transaction behind.
 func beforeTransactions(t *suite.T) {
 	topic := newTopic(t, "a", 1, nil)
-	producer := transactional(t, "id") // Its close does not end the open one.
+	producer := transactional(t, "id", kgo.TransactionTimeout(10*time.Minute)) // Its close does not end the open one.
 	transaction(t, producer, topic, 0, 5, kgo.TryCommit)
 	transaction(t, producer, topic, 5, 10, kgo.TryAbort)
 	t.Check(producer.BeginTransaction(), "begin")

@@ -173,7 +173,7 @@ func txnTimeout(t *env) {
 func beforeTransactions(t *env) {
 	topic := t.newTopic("a", 1, nil)
 	// Not closed: a close would end the open one.
-	producer, err := sarama.NewSyncProducer([]string{t.Bootstrap}, t.transactionalConfig("id", time.Minute))
+	producer, err := sarama.NewSyncProducer([]string{t.Bootstrap}, t.transactionalConfig("id", 10*time.Minute))
 	t.Check(err, "new producer")
 	t.transaction(producer, topic, 0, 5, producer.CommitTxn)
 	t.transaction(producer, topic, 5, 10, producer.AbortTxn)

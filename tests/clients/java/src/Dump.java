@@ -55,12 +55,11 @@ final class Dump {
         Case.holds(markers.get(0).startsWith("COMMIT coordinatorEpoch: "), markers.get(0));
         Case.holds(markers.get(1).startsWith("ABORT coordinatorEpoch: "), markers.get(1));
         List<String> states = new ArrayList<>();
-        List<Path> folders;
-        try (Stream<Path> all = Files.list(DATA)) {
-            folders = all.filter(path -> path.getFileName().toString().startsWith("__transaction_state-")).toList();
-        }
-        for (Path folder : folders) {
-            states.addAll(records(dump(folder.getFileName().toString(), "--transaction-log-decoder")));
+        for (int partition = 0; Files.isDirectory(DATA.resolve("__transaction_state-" + partition)); partition++) {
+            String folder = "__transaction_state-" + partition;
+            if (!segments(folder).isEmpty()) {
+                states.addAll(records(dump(folder, "--transaction-log-decoder")));
+            }
         }
         states.removeIf(line -> !line.contains(before.name("id")));
         Case.holds(states.size() >= 8, "steps of the coordinator: " + states);
@@ -81,10 +80,7 @@ final class Dump {
 
     /** What the tool prints of all segments of a partition; every batch must be whole and valid. */
     private static List<String> dump(String folder, String how) throws Exception {
-        List<String> files;
-        try (Stream<Path> all = Files.list(DATA.resolve(folder))) {
-            files = all.map(Path::toString).filter(name -> name.endsWith(".log")).sorted().toList();
-        }
+        List<String> files = segments(folder);
         Case.holds(!files.isEmpty(), "no segments in " + folder);
         String output = Console.run(TOOL, "", "--files " + String.join(",", files) + " --deep-iteration " + how);
         List<String> lines = output.lines().toList();
@@ -100,6 +96,12 @@ final class Dump {
         }
         Case.equal(records(lines).size(), counted, "records in batches of " + folder);
         return lines;
+    }
+
+    private static List<String> segments(String folder) throws Exception {
+        try (Stream<Path> all = Files.list(DATA.resolve(folder))) {
+            return all.map(Path::toString).filter(name -> name.endsWith(".log")).sorted().toList();
+        }
     }
 
     private static List<String> batches(List<String> lines) {

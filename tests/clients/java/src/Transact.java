@@ -386,7 +386,8 @@ final class Transact {
         TopicPartition where = new TopicPartition(topic, 0);
         ConsumerGroupMetadata group = member.groupMetadata();
         // Not closed: a close would end the open one.
-        KafkaProducer<String, String> producer = test.leftOpen("transactional.id", test.name("id"));
+        KafkaProducer<String, String> producer =
+                test.leftOpen("transactional.id", test.name("id"), "transaction.timeout.ms", 600_000);
         producer.initTransactions();
         producer.beginTransaction();
         send(producer, topic, 0, 0, 5);
