@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `.lock` | held while a process has the folder; names its pid |
-//! | `meta.properties` | cluster id, node id, format version; Kafka's name and form |
+//! | `meta.properties` | cluster id, node id, format version, a CRC-32C of the lines before it; Kafka's name and form |
 //! | `ottla-checkpoint` | per partition its topic's id, the log start and how far it was synced; a CRC-32C at the end |
 //!
 //! The checkpoint may lag: it only saves work at start. A line counts for the topic of its id, not for
@@ -24,6 +24,7 @@ use crate::types::{NodeId, Offset, TopicId};
 /// The format of data folders that this version writes.
 const FORMAT: u32 = 1;
 const META: &str = "meta.properties";
+const META_CRC: &str = "ottla.crc32c";
 const CHECKPOINT: &str = "ottla-checkpoint";
 /// Largest meta.properties read, in bytes.
 const META_BYTES_MAX: u64 = 64 * 1024;
@@ -120,11 +121,9 @@ impl DataFolder {
         } else {
             refuse_foreign(&*fs, &path)?;
             let cluster_id = TopicId(ids.uuid()).to_string();
-            let text = format!(
-                "version=1\ncluster.id={cluster_id}\nnode.id={node_id}\nottla.format={FORMAT}\n"
-            );
             sync_above(&*fs, &path)?;
-            fs.atomic_write(&meta, text.as_bytes()).map_err(fault("write", &meta))?;
+            fs.atomic_write(&meta, meta_text(&cluster_id, node_id).as_bytes())
+                .map_err(fault("write", &meta))?;
             cluster_id
         };
         let checkpoints = stored_checkpoints(&*fs, &path)?;
@@ -243,6 +242,26 @@ fn sync_above(fs: &dyn Fs, folder: &Path) -> Result<(), DataFolderError> {
     Ok(())
 }
 
+fn meta_text(cluster_id: &str, node_id: NodeId) -> String {
+    let text =
+        format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\nottla.format={FORMAT}\n");
+    let crc = crc32c::crc32c(text.as_bytes());
+    format!("{text}{META_CRC}={crc:08x}\n")
+}
+
+/// Whether the checksum fits. A file without that line is believed: one whose line is damaged has only
+/// that wrong, and who changes the file by hand takes it out.
+fn is_meta_whole(text: &str) -> bool {
+    let lines = text.match_indices(META_CRC).filter(|(at, _)| {
+        text.get(..*at).is_some_and(|before| before.is_empty() || before.ends_with('\n'))
+    });
+    lines.last().is_none_or(|(at, _)| {
+        let (body, line) = text.split_at_checked(at).unwrap_or((text, ""));
+        let crc = crc32c::crc32c(body.as_bytes());
+        line.trim_end() == format!("{META_CRC}={crc:08x}")
+    })
+}
+
 fn read_meta(
     folder: &Path,
     file: &Path,
@@ -254,6 +273,12 @@ fn read_meta(
         reason: reason.to_owned(),
     };
     let text = std::str::from_utf8(bytes).map_err(|_| not_ours("it is not text"))?;
+    if !is_meta_whole(text) {
+        return Err(not_ours(&format!(
+            "its checksum does not fit: put a copy back, or remove the line {META_CRC} if you changed \
+             it yourself"
+        )));
+    }
     let values: HashMap<_, _> = text
         .lines()
         .filter(|line| !line.starts_with('#'))

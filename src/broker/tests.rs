@@ -372,6 +372,37 @@ async fn topic_named_like_a_foreign_folder_stands_offline_and_its_deletion_spare
     assert!(exists(&fs, "photos-0/one.jpg"));
 }
 
+#[test]
+fn wrong_bit_in_the_identity_of_a_data_folder_is_told() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    let cluster_id = run.broker.cluster_id.clone();
+    run.stop();
+    let meta = Path::new(DIR).join("meta.properties");
+    let text = String::from_utf8(fs.read(&meta, 4096).unwrap()).unwrap();
+    for at in 0..text.len() {
+        assert!(fs.flip(&meta, at, 1));
+        match start(&fs) {
+            Ok(run) => {
+                assert_eq!(run.broker.cluster_id, cluster_id, "byte {at}");
+                run.kill();
+            }
+            Err(error) => assert!(error.to_string().contains("meta.properties"), "{error}"),
+        }
+        assert!(fs.flip(&meta, at, 1));
+    }
+    // Changed by hand, as the error says.
+    let changed: String = text
+        .lines()
+        .filter(|line| !line.starts_with("ottla.crc32c"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    fs.atomic_write(&meta, changed.replace(&cluster_id, "mine").as_bytes()).unwrap();
+    let run = start(&fs).unwrap();
+    assert_eq!(run.broker.cluster_id, "mine");
+    run.stop();
+}
+
 #[tokio::test]
 async fn groups_journal_is_tied_anew_and_never_put_away() {
     let fs = FaultyFs::new();

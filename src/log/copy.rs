@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::error::Damage;
 use super::fs::{File, Fs, OpenMode};
 use super::inspect::{Found, SegmentFile, may_have_gaps, segment_files, walk_file};
-use super::layout::{COMPACTED, START_OFFSET, kafka_time_index_file, parse_swap_file};
+use super::layout::{COMPACTED, EPOCHS, START_OFFSET, kafka_time_index_file, parse_swap_file};
 use super::start_offset;
 use crate::types::Offset;
 
@@ -112,6 +112,7 @@ fn copy_into(
     if !has_mark {
         copy_small(fs, from, to, COMPACTED)?;
     }
+    copy_small(fs, from, to, EPOCHS)?; // Of batches that were not copied nothing will be known.
     let start = start_offset::read(fs, to).map_err(|error| io::Error::other(error.to_string()))?;
     copied.start = copied.start.max(start.unwrap_or_default());
     copied.end = copied.end.max(copied.start);

@@ -1,13 +1,21 @@
 //! Where each leader epoch begins (KIP-101): what a consumer or follower asks to find out whether
 //! its log has parted from ours.
 //!
-//! The file is Kafka's: version 0, the number of entries, then `EPOCH START_OFFSET` a line. It is
-//! derived, since every stored batch carries its epoch.
+//! It is derived, since every stored batch carries its epoch, but no checksum covers that one: what is
+//! known here is what batches are checked by. So our file has a checksum (big-endian): magic `OEP1`,
+//! number of entries u32, for each its epoch i32 and start offset i64, CRC-32C u32 of all before. Where
+//! it is missing or damaged the batches are asked. Beside it stands Kafka's file, for Kafka's tools:
+//! version 0, the number of entries, then `EPOCH START_OFFSET` a line.
 
+use crate::codec::crc32c;
 use crate::types::{LeaderEpoch, Offset};
 
 /// Entries a file may have; leaderships come one at a time.
 const ENTRIES_MAX: usize = 1_000_000;
+const MAGIC: [u8; 4] = *b"OEP1";
+const ENTRY_LEN: usize = 12;
+/// The longest file, in bytes.
+pub(crate) const FILE_LEN_MAX: u64 = 12 + 12 * ENTRIES_MAX as u64;
 
 /// Epochs and their first offsets, both rising.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +79,22 @@ impl EpochCache {
         is_new
     }
 
+    /// Takes note of a stored batch that comes behind those noted before. As epochs only rise, one
+    /// that is lower says that those above it were misread.
+    pub(crate) fn note_stored(&mut self, epoch: LeaderEpoch, base: Offset) {
+        if epoch.0 >= 0 {
+            self.entries.retain(|(noted, _)| *noted <= epoch);
+            self.note(epoch, base);
+        }
+    }
+
+    /// Forgets epochs above the one that is led in now: there was none. True if there was one here.
+    pub(crate) fn cap(&mut self, current: LeaderEpoch) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(|(epoch, _)| *epoch <= current);
+        self.entries.len() != before
+    }
+
     /// Forgets epochs that begin at or behind `end`.
     pub(crate) fn cut_end(&mut self, end: Offset) {
         self.entries.retain(|(_, start)| *start < end);
@@ -87,25 +111,42 @@ impl EpochCache {
         }
     }
 
-    pub(crate) fn encode(&self) -> String {
-        let lines = self.entries.iter().map(|(epoch, start)| format!("{epoch} {start}\n"));
-        format!("0\n{}\n{}", self.entries.len(), lines.collect::<String>())
+    /// The content of our file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let kept = self.entries.len().saturating_sub(ENTRIES_MAX);
+        let entries = self.entries.get(kept..).unwrap_or_default();
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
+        for (epoch, start) in entries {
+            out.extend_from_slice(&epoch.0.to_be_bytes());
+            out.extend_from_slice(&start.0.to_be_bytes());
+        }
+        out.extend_from_slice(&crc32c::crc32c(&out).to_be_bytes());
+        out
     }
 
-    /// The cache in a file; `None` if it is not whole or does not rise.
-    pub(crate) fn decode(text: &str) -> Option<Self> {
-        let mut lines = text.lines();
-        if lines.next()?.trim() != "0" {
+    /// The cache in our file; `None` if anything about it is doubtful.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, crc) = bytes.split_last_chunk::<4>()?;
+        if u32::from_be_bytes(*crc) != crc32c::crc32c(body) {
             return None;
         }
-        let count: usize = lines.next()?.trim().parse().ok()?;
-        let mut entries = Vec::new();
-        for line in lines.take(ENTRIES_MAX) {
-            let (epoch, start) = line.trim().split_once(' ')?;
-            entries.push((LeaderEpoch(epoch.parse().ok()?), Offset(start.parse().ok()?)));
-        }
+        let (count, entries) = body.strip_prefix(&MAGIC)?.split_first_chunk::<4>()?;
+        let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
+        let entry = |bytes: &[u8]| {
+            let (epoch, start) = bytes.split_first_chunk::<4>()?;
+            let start = start.first_chunk::<8>()?;
+            Some((LeaderEpoch(i32::from_be_bytes(*epoch)), Offset(i64::from_be_bytes(*start))))
+        };
+        let entries: Vec<_> = entries.chunks(ENTRY_LEN).map(entry).collect::<Option<_>>()?;
         let rises = entries.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1);
         (entries.len() == count && rises).then_some(Self { entries })
+    }
+
+    /// The content of Kafka's file.
+    pub(crate) fn encode_for_kafka(&self) -> String {
+        let lines = self.entries.iter().map(|(epoch, start)| format!("{epoch} {start}\n"));
+        format!("0\n{}\n{}", self.entries.len(), lines.collect::<String>())
     }
 }
 
@@ -139,21 +180,39 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_kafkas() {
-        assert_eq!(cache().encode(), "0\n3\n2 10\n5 20\n6 30\n");
-        assert_eq!(EpochCache::decode(&cache().encode()), Some(cache()));
-        for bad in ["", "1\n0\n", "0\n2\n0 0\n", "0\n1\n0\n", "0\n2\n1 0\n1 5\n", "0\n1\nx y\n"] {
-            assert_eq!(EpochCache::decode(bad), None, "{bad:?}");
+    fn the_file_comes_back_or_is_known_to_be_damaged() {
+        assert_eq!(cache().encode_for_kafka(), "0\n3\n2 10\n5 20\n6 30\n");
+        let whole = cache().encode();
+        assert_eq!(EpochCache::decode(&whole), Some(cache()));
+        assert_eq!(
+            EpochCache::decode(&EpochCache::default().encode()),
+            Some(EpochCache::default())
+        );
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            *damaged.get_mut(at).unwrap() ^= 1;
+            assert_eq!(EpochCache::decode(&damaged), None, "byte {at}");
+            assert_eq!(EpochCache::decode(whole.get(..at).unwrap()), None, "{at} bytes");
         }
+    }
+
+    #[test]
+    fn what_follows_shows_that_an_epoch_was_misread() {
+        let mut stored = EpochCache::default();
+        for (epoch, base) in [(1, 0), (1 << 20, 5), (1, 6), (2, 9), (-1, 12), (1 << 30, 15)] {
+            stored.note_stored(LeaderEpoch(epoch), Offset(base));
+        }
+        assert!(stored.cap(LeaderEpoch(2)) && !stored.cap(LeaderEpoch(2)));
+        assert_eq!(stored.encode_for_kafka(), "0\n2\n1 0\n2 9\n");
     }
 
     #[test]
     fn cutting_keeps_the_epoch_that_goes_on() {
         let mut cut = cache();
         cut.cut_start(Offset(22));
-        assert_eq!(cut.encode(), "0\n2\n5 22\n6 30\n");
+        assert_eq!(cut.encode_for_kafka(), "0\n2\n5 22\n6 30\n");
         cut.cut_end(Offset(30));
-        assert_eq!(cut.encode(), "0\n1\n5 22\n");
+        assert_eq!(cut.encode_for_kafka(), "0\n1\n5 22\n");
         assert_eq!(cut.epoch_at(Offset(22)), Some(LeaderEpoch(5)));
     }
 }

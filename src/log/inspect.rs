@@ -12,13 +12,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::config::Checkpoint;
+use super::epochs::{self, EpochCache};
 use super::error::Damage;
 use super::fs::{File, Fs, OpenMode};
 use super::index::Index;
 use super::layout::{
-    COMPACTED, index_file, parse_kafka_time_index_file, parse_segment_file, parse_swap_file,
+    COMPACTED, EPOCHS, index_file, parse_kafka_time_index_file, parse_segment_file, parse_swap_file,
 };
 use super::search::{Search, find_batch};
+use super::segment::check_epoch;
 use super::start_offset;
 use crate::records::header::HEADER_LEN;
 use crate::records::{BatchHeader, ValidBatch};
@@ -73,6 +75,18 @@ pub enum Found<'a> {
     Hole(&'a Hole),
 }
 
+/// A batch whose leader epoch, which no checksum covers, is not the one of its place. It is one of
+/// [`Inspection::faults`] too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrongEpoch {
+    /// The segment.
+    pub file: PathBuf,
+    /// Where the batch begins.
+    pub position: u64,
+    /// The epoch it must be of.
+    pub epoch: LeaderEpoch,
+}
+
 /// Everything there is to know of a log's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
@@ -94,10 +108,14 @@ pub struct Inspection {
     pub torn: Option<Hole>,
     /// Damage elsewhere: in other files, or of the log as a whole.
     pub faults: Vec<Damage>,
+    /// Batches of another leader epoch than their place says, and nothing else wrong with them.
+    pub wrong_epochs: Vec<WrongEpoch>,
     /// What is odd and does no harm.
     pub notes: Vec<String>,
     /// Whether a compaction was cut short; the next start finishes it.
     pub is_compacting: bool,
+    /// Where epochs begin, if that is known.
+    epochs: Option<EpochCache>,
 }
 
 impl Inspection {
@@ -150,6 +168,7 @@ pub fn inspect(
     let gaps = may_have_gaps(fs, dir);
     let mut found = Inspection { segments: segment_files(fs, dir)?, ..Inspection::default() };
     found.finish_swaps(fs, dir)?;
+    found.read_epochs(fs, dir);
     let mut expected = found.segments.first().map_or(checkpoint.log_start, |first| first.base);
     let mut is_gap_kafkas = false;
     for segment in found.segments.clone() {
@@ -278,6 +297,7 @@ impl Inspection {
                 Step::Batch { position, batch } => {
                     index.push(batch.header(), 0);
                     self.count(segment, position, &batch);
+                    self.compare_epoch(segment, position, batch.header());
                     each(segment, Found::Batch { position, batch: &batch });
                 }
                 Step::Hole(mut hole) => {
@@ -300,6 +320,25 @@ impl Inspection {
             let offset = batch.header().base_offset;
             let reason = format!("the batch is as written, but its records are not: {error}");
             self.faults.push(Damage { file: segment.path.clone(), position, offset, reason });
+        }
+    }
+
+    fn read_epochs(&mut self, fs: &dyn Fs, dir: &Path) {
+        let path = dir.join(EPOCHS);
+        let Ok(bytes) = fs.read(&path, epochs::FILE_LEN_MAX) else { return };
+        self.epochs = EpochCache::decode(&bytes);
+        if self.epochs.is_none() {
+            self.notes.push(format!("{}: not whole, made anew at the next start", path.display()));
+        }
+    }
+
+    fn compare_epoch(&mut self, segment: &SegmentFile, position: u64, header: &BatchHeader) {
+        let Some(epochs) = self.epochs.as_ref().filter(|_| !segment.is_kafkas) else { return };
+        let Some(epoch) = epochs.epoch_at(header.last_offset()) else { return };
+        if let Err(reason) = check_epoch(header, epoch) {
+            let (file, offset) = (segment.path.clone(), header.base_offset);
+            self.wrong_epochs.push(WrongEpoch { file: file.clone(), position, epoch });
+            self.faults.push(Damage { file, position, offset, reason });
         }
     }
 

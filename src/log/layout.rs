@@ -12,7 +12,8 @@
 //! | `….log.swap` | the same, whole, while it takes their place |
 //! | `….ottla-index` | ours: the segment's sparse index; may be removed at any time |
 //! | `….timeindex` | Kafka's, never read: says that Kafka wrote the segment, whose compaction leaves gaps anywhere |
-//! | `leader-epoch-checkpoint` | where each leader epoch begins |
+//! | `ottla-epochs` | ours: where each leader epoch begins; may be removed while the broker is stopped |
+//! | `leader-epoch-checkpoint` | the same, for Kafka's tools; never read |
 //! | `ottla-start-offset` | ours: the log start offset |
 //! | `ottla-producers` | ours: what producers wrote last; may be removed while the broker is stopped |
 //! | `ottla-compacted` | ours: offsets may be missing, since the log was compacted, and up to where |
@@ -24,7 +25,9 @@ use crate::types::{Offset, PartitionIndex, TopicId};
 
 /// The file that ties a folder to a topic id.
 pub const PARTITION_METADATA: &str = "partition.metadata";
-/// The file of [`super::EpochCache`].
+/// Ours, derived: where each leader epoch begins, with a checksum.
+pub const EPOCHS: &str = "ottla-epochs";
+/// The same as Kafka has it, without one; never read.
 pub const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The file that keeps the log start offset.
 pub const START_OFFSET: &str = "ottla-start-offset";

@@ -22,7 +22,7 @@ use super::start_offset;
 use super::sync::Unsynced;
 use crate::codec::crc32c;
 use crate::records::{BatchHeader, ValidBatch};
-use crate::types::{Offset, Timestamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 /// Offsets in a segment count from its base in 31 bits, as Kafka's indexes do.
 const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
@@ -209,6 +209,12 @@ impl Log {
         self.shared.epochs.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Tells the epoch that the log is led in: no batch in it can be of a later one.
+    pub fn led_in(&mut self, epoch: LeaderEpoch) {
+        let mut epochs = self.shared.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        self.epochs_changed |= epochs.cap(epoch);
+    }
+
     /// What has to be synced to make all of the log durable. Cheap; the syncing itself needs no
     /// access to the log.
     ///
@@ -236,7 +242,8 @@ impl Log {
             fs: Arc::clone(&self.factory.fs),
             dir: self.factory.dir.clone(),
             names: self.names,
-            epochs: self.epochs_changed.then(|| self.epochs().encode()),
+            epochs: self.epochs_changed.then(|| self.epochs()),
+            are_epochs_stored: Arc::default(),
         })
     }
 
@@ -247,8 +254,9 @@ impl Log {
         if !unsynced.dirs.is_empty() {
             self.parent = None;
         }
-        if let Some(text) = &unsynced.epochs {
-            self.epochs_changed = self.epochs().encode() != *text;
+        if let Some(epochs) = &unsynced.epochs {
+            let is_stored = unsynced.are_epochs_stored.load(Ordering::Acquire);
+            self.epochs_changed = !is_stored || self.epochs() != *epochs;
         }
     }
 
@@ -523,6 +531,12 @@ impl Shared {
 
     pub(super) fn compacted_up_to(&self) -> Offset {
         Offset(self.compacted.load(Ordering::Acquire))
+    }
+
+    /// The leader epoch that a batch must be of, where that is known.
+    pub(super) fn epoch_of(&self, batch: &BatchHeader) -> Option<LeaderEpoch> {
+        let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
+        epochs.epoch_at(batch.last_offset())
     }
 
     /// Whether compaction may have taken offsets out.

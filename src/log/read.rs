@@ -129,7 +129,7 @@ impl LogReader {
             if segment.base >= wanted.up_to {
                 break;
             }
-            match find(&segment, wanted) {
+            match find(&self.shared, &segment, wanted) {
                 Ok(Some(range)) => {
                     let in_front = segment.base <= from || is_gap_kafkas;
                     let within = range.base_offset <= segment.base || segment.has_gaps();
@@ -204,7 +204,11 @@ struct Wanted {
 
 /// The range in one segment; `None` if all of it lies before `from`; of no length if there is a
 /// batch but it may not be given.
-fn find(segment: &Segment, wanted: Wanted) -> Result<Option<LogRange>, SegmentError> {
+fn find(
+    shared: &Shared,
+    segment: &Segment,
+    wanted: Wanted,
+) -> Result<Option<LogRange>, SegmentError> {
     let (size, next, floor) =
         segment.index(|index| (index.size_bytes, index.next, index.floor(wanted.from)))?;
     if next <= wanted.from {
@@ -231,9 +235,9 @@ fn find(segment: &Segment, wanted: Wanted) -> Result<Option<LogRange>, SegmentEr
         return Ok(Some(LogRange { file, position, len: end - position, base_offset, next }));
     }
     if bytes.end - bytes.start > VERIFIED_AT_ONCE.max(first.size_bytes()) {
-        return find(segment, Wanted { max_bytes: VERIFIED_AT_ONCE, ..wanted });
+        return find(shared, segment, Wanted { max_bytes: VERIFIED_AT_ONCE, ..wanted });
     }
-    segment.verify(bytes)?;
+    segment.verify(bytes, |header| shared.epoch_of(header))?;
     Ok(Some(LogRange { file, position, len: end - position, base_offset, next }))
 }
 

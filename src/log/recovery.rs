@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use super::compact::swap;
 use super::config::Checkpoint;
-use super::epochs::EpochCache;
+use super::epochs::{self, EpochCache};
 use super::error::{Damage, LogError, SegmentError};
 use super::fs::TMP_SUFFIX;
 use super::index::Index;
 use super::layout::{
-    CLEANED_SUFFIX, DELETED_SUFFIX, LEADER_EPOCHS, parse_index_file, parse_kafka_index_file,
+    CLEANED_SUFFIX, DELETED_SUFFIX, EPOCHS, parse_index_file, parse_kafka_index_file,
     parse_kafka_time_index_file, parse_segment_file,
 };
 use super::scan::ScanError;
@@ -28,9 +28,6 @@ use super::segment::{Segment, SegmentFactory};
 use super::start_offset;
 use crate::records::BatchHeader;
 use crate::types::{Offset, Timestamp};
-
-/// Of the file of epochs: more than a million entries.
-const EPOCHS_LEN_MAX: u64 = 1 << 24;
 
 /// What opening a log found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +77,7 @@ pub(crate) fn load(
     let mut epochs = scan.epochs(&segments, stored.as_ref())?;
     epochs.cut_end(end);
     epochs.cut_start(start);
-    let epochs_changed = stored.unwrap_or_default() != epochs;
+    let epochs_changed = stored.is_none_or(|stored| stored != epochs);
     Ok(Loaded { segments, start, end, epochs, epochs_changed, recovery: scan.recovery })
 }
 
@@ -240,7 +237,7 @@ impl<'a> Scan<'a> {
                 stopped = Some((position, reason?));
                 break;
             }
-            self.walked.note(header.leader_epoch, header.base_offset);
+            self.walked.note_stored(header.leader_epoch, header.base_offset);
             index.push(&header, self.factory.index_interval_bytes);
         }
         self.recovery.scanned_bytes = self.recovery.scanned_bytes.saturating_add(index.size_bytes);
@@ -311,9 +308,9 @@ impl<'a> Scan<'a> {
 
     /// The file of epochs; `None` if it cannot be read: it is derived.
     fn stored_epochs(&self) -> Option<EpochCache> {
-        let path = self.factory.dir.join(LEADER_EPOCHS);
-        let bytes = self.factory.fs.read(&path, EPOCHS_LEN_MAX).ok()?;
-        EpochCache::decode(str::from_utf8(&bytes).ok()?)
+        let path = self.factory.dir.join(EPOCHS);
+        let bytes = self.factory.fs.read(&path, epochs::FILE_LEN_MAX).ok()?;
+        EpochCache::decode(&bytes)
     }
 
     /// Where epochs begin: by the file as far as nothing was walked, else by the headers.
@@ -351,7 +348,7 @@ fn epochs_of(segments: &[Arc<Segment>], end: Offset) -> Result<EpochCache, LogEr
         while let Some((_, header)) =
             walk.next().map_err(|error| segment.scan_error(error, segment.base))?
         {
-            epochs.note(header.leader_epoch, header.base_offset);
+            epochs.note_stored(header.leader_epoch, header.base_offset);
         }
     }
     Ok(epochs)

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::fs::{Fs, OpenMode, TMP_SUFFIX};
-use super::inspect::{Found, Hole, Inspection, SegmentFile, may_have_gaps, walk_file};
+use super::inspect::{Found, Hole, Inspection, SegmentFile, WrongEpoch, may_have_gaps, walk_file};
 use super::layout::{
-    COMPACTED, PARTITION_METADATA, START_OFFSET, SWAP_SUFFIX, parse_kafka_time_index_file,
+    COMPACTED, EPOCHS, PARTITION_METADATA, START_OFFSET, SWAP_SUFFIX, parse_kafka_time_index_file,
     parse_segment_file, segment_file,
 };
 use super::start_offset;
@@ -27,6 +27,9 @@ use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// Copied at once.
 const CHUNK_LEN: usize = 1024 * 1024;
+/// Where a batch's leader epoch lies in it, and how many bytes it has.
+const EPOCH_AT: u64 = 12;
+const EPOCH_LEN: u64 = 4;
 /// Where the bytes begin that a batch's CRC covers.
 const CRC_OFFSET_END: usize = 21;
 
@@ -35,7 +38,8 @@ const CRC_OFFSET_END: usize = 21;
 pub enum Choice {
     /// Everything from the batch with this offset on goes.
     CutAt(Offset),
-    /// Just what is no batch goes; its offsets stay empty.
+    /// Just what is no batch goes; its offsets stay empty. Batches of a wrong leader epoch get the
+    /// right one.
     SkipDamage,
     /// The segments with these base offsets go whole; their offsets stay empty, but those at the
     /// log's start and end.
@@ -85,13 +89,30 @@ enum Step {
     Rewrite(PathBuf, Vec<Piece>),
 }
 
+/// Something in a segment that is put right.
+#[derive(Clone, Copy)]
+enum Mend<'a> {
+    Hole(&'a Hole),
+    Epoch(&'a WrongEpoch),
+}
+
+impl Mend<'_> {
+    /// Where the first byte lies that is not kept.
+    fn position(&self) -> u64 {
+        match self {
+            Self::Hole(hole) => hole.damage.position,
+            Self::Epoch(wrong) => wrong.position.saturating_add(EPOCH_AT),
+        }
+    }
+}
+
 /// What a segment is put together from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     /// Bytes of it as they are: a position and a length.
     Kept(u64, u64),
-    /// A batch without records, in the place of offsets that are gone.
-    Empty(Bytes),
+    /// Others: a batch without records, in the place of offsets that are gone, or a leader epoch.
+    New(Bytes),
 }
 
 /// Why nothing can be planned.
@@ -190,7 +211,7 @@ impl Plan {
     }
 
     fn skip_damage(&mut self, dir: &Path, log: &Inspection) {
-        let mut files: BTreeMap<PathBuf, Vec<&Hole>> = BTreeMap::new();
+        let mut files: BTreeMap<PathBuf, Vec<Mend<'_>>> = BTreeMap::new();
         for hole in log.holes.iter().chain(&log.torn) {
             let Hole { damage, length, next, .. } = hole;
             let (file, position, from) = (damage.file.clone(), damage.position, damage.offset);
@@ -200,28 +221,42 @@ impl Plan {
                 true => dir.join(segment_file(damage.offset)),
                 false => damage.file.clone(),
             };
-            files.entry(file).or_default().push(hole);
+            files.entry(file).or_default().push(Mend::Hole(hole));
         }
-        for (path, holes) in files {
+        for wrong in &log.wrong_epochs {
+            files.entry(wrong.file.clone()).or_default().push(Mend::Epoch(wrong));
+        }
+        for (path, mut mends) in files {
+            mends.sort_by_key(Mend::position);
             let known = log.segments.iter().find(|segment| segment.path == path);
             let size_bytes = known.map_or(0, |segment| segment.size_bytes);
             // All of it repeats what the segment before has.
-            let is_overlap = |hole: &&Hole| {
-                let Hole { damage, length, .. } = hole;
+            let is_overlap = |mend: &Mend<'_>| {
+                let Mend::Hole(Hole { damage, length, .. }) = mend else { return false };
                 let is_whole = damage.position == 0 && *length == size_bytes;
                 is_whole && known.is_some_and(|segment| segment.base < damage.offset)
             };
-            if known.is_some() && holes.iter().any(is_overlap) {
+            if known.is_some() && mends.iter().any(is_overlap) {
                 self.steps.push(Step::Remove(path));
                 continue;
             }
             let mut pieces = Vec::new();
             let mut position = 0;
-            for hole in holes {
-                let at = if known.is_some() { hole.damage.position } else { 0 };
+            for mend in mends {
+                let at = if known.is_some() { mend.position() } else { 0 };
                 pieces.push(Piece::Kept(position, at.saturating_sub(position)));
-                pieces.extend(empty_batches(hole.damage.offset, hole.next, hole.leader_epoch));
-                position = at.saturating_add(hole.length);
+                position = match mend {
+                    Mend::Hole(hole) => {
+                        let Hole { damage, next, leader_epoch, length, .. } = hole;
+                        pieces.extend(empty_batches(damage.offset, *next, *leader_epoch));
+                        at.saturating_add(*length)
+                    }
+                    Mend::Epoch(wrong) => {
+                        let epoch = wrong.epoch.0.to_be_bytes();
+                        pieces.push(Piece::New(Bytes::copy_from_slice(&epoch)));
+                        at.saturating_add(EPOCH_LEN)
+                    }
+                };
             }
             pieces.push(Piece::Kept(position, size_bytes.saturating_sub(position)));
             self.steps.push(Step::Rewrite(path, pieces));
@@ -333,7 +368,7 @@ fn put_together(fs: &dyn Fs, from: &Path, pieces: &[Piece], to: &Path) -> io::Re
     };
     for piece in pieces {
         match piece {
-            Piece::Empty(batch) => put(batch)?,
+            Piece::New(bytes) => put(bytes)?,
             Piece::Kept(_, 0) => {}
             Piece::Kept(position, length) => {
                 let source = fs.open(from, OpenMode::Read)?;
@@ -376,7 +411,7 @@ fn empty_batches(from: Offset, next: Option<Offset>, leader_epoch: LeaderEpoch) 
         };
         let covered = header.encode().get(CRC_OFFSET_END..).map_or(0, crc32c::crc32c);
         let header = BatchHeader { crc: covered, ..header };
-        pieces.push(Piece::Empty(Bytes::copy_from_slice(&header.encode())));
+        pieces.push(Piece::New(Bytes::copy_from_slice(&header.encode())));
         base_offset = header.next_offset();
     }
     pieces
@@ -386,7 +421,8 @@ fn empty_batches(from: Offset, next: Option<Offset>, leader_epoch: LeaderEpoch) 
 /// before.
 fn remove_derived(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
     for entry in fs.list(dir)?.into_iter().filter(|entry| !entry.is_dir) {
-        let is_kept = [PARTITION_METADATA, START_OFFSET, COMPACTED].contains(&entry.name.as_str())
+        let is_kept = [PARTITION_METADATA, START_OFFSET, COMPACTED, EPOCHS]
+            .contains(&entry.name.as_str())
             || entry.name.ends_with(".checkpoint")
             || parse_segment_file(&entry.name).is_some()
             || parse_kafka_time_index_file(&entry.name).is_some()

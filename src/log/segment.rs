@@ -16,7 +16,7 @@ use super::layout::{index_file, kafka_time_index_file, segment_file};
 use super::scan::{HeaderScan, ScanError};
 use super::verified::Verified;
 use crate::records::{BatchHeader, ValidBatch};
-use crate::types::{Offset, Timestamp};
+use crate::types::{LeaderEpoch, Offset, Timestamp};
 
 /// The largest sidecar: an entry for each 61 bytes of the largest segment would not reach it.
 const SIDECAR_LEN_MAX: u64 = 1 << 30;
@@ -217,11 +217,15 @@ impl Segment {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).covers(bytes)
     }
 
-    /// Reads and checks the batches in `bytes`.
+    /// Reads and checks the batches in `bytes`; `epoch_of` is asked what leader epoch one must be of.
     ///
     /// # Errors
     /// `Damaged` with the first that is not sound.
-    pub(crate) fn verify(&self, bytes: Range<u64>) -> Result<(), SegmentError> {
+    pub(crate) fn verify(
+        &self,
+        bytes: Range<u64>,
+        epoch_of: impl Fn(&BatchHeader) -> Option<LeaderEpoch>,
+    ) -> Result<(), SegmentError> {
         let file = self.file()?;
         let mut walk = HeaderScan::new(&*file, bytes.start, bytes.end);
         let mut expected = self.base;
@@ -232,6 +236,12 @@ impl Segment {
             if position > bytes.start {
                 self.check_follows(&header, expected)
                     .map_err(|reason| self.damage(position, expected, reason))?;
+            }
+            if !self.is_kafkas
+                && let Some(epoch) = epoch_of(&header)
+            {
+                check_epoch(&header, epoch)
+                    .map_err(|reason| self.damage(position, header.base_offset, reason))?;
             }
             self.batch(position, &header)?;
             expected = header.next_offset();
@@ -351,4 +361,14 @@ impl Segment {
         }
         Ok(index)
     }
+}
+
+/// Whether a batch is of the leader epoch that its place says, which no checksum does. A frame without
+/// records, which a repair may have made, gives it to nobody.
+pub(crate) fn check_epoch(header: &BatchHeader, expected: LeaderEpoch) -> Result<(), String> {
+    let found = header.leader_epoch;
+    if found == expected || header.record_count == 0 {
+        return Ok(());
+    }
+    Err(format!("batch is of leader epoch {found} where the log was led in {expected}"))
 }

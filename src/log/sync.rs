@@ -3,10 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::fs::{File, Fs};
-use super::layout::LEADER_EPOCHS;
+use super::epochs::EpochCache;
+use super::fs::{File, Fs, is_no_room};
+use super::layout::{EPOCHS, LEADER_EPOCHS};
 use super::segment::{Segment, SyncedRange};
+use super::sidecar::Sidecar;
 use crate::types::Offset;
 
 /// Everything that must be synced so that the log is durable up to `end`.
@@ -23,7 +26,9 @@ pub struct Unsynced {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) dir: PathBuf,
     pub(crate) names: u64,
-    pub(crate) epochs: Option<String>,
+    pub(crate) epochs: Option<EpochCache>,
+    /// Whether the sync has put `epochs` on disk.
+    pub(crate) are_epochs_stored: Arc<AtomicBool>,
 }
 
 impl Unsynced {
@@ -55,9 +60,26 @@ impl Unsynced {
     /// As for [`Unsynced::sync`].
     pub fn sync_names(&self) -> io::Result<()> {
         self.dirs.iter().try_for_each(|dir| self.fs.sync_dir(dir))?;
-        match &self.epochs {
-            Some(text) => self.fs.atomic_write(&self.dir.join(LEADER_EPOCHS), text.as_bytes()),
-            None => Ok(()),
+        self.epochs.as_ref().map_or(Ok(()), |epochs| self.store_epochs(epochs))
+    }
+
+    /// A disk without room for them is no failure: they can be learnt from the batches, as long as no
+    /// older ones are found.
+    fn store_epochs(&self, epochs: &EpochCache) -> io::Result<()> {
+        let path = self.dir.join(EPOCHS);
+        match self.fs.atomic_write(&path, &epochs.encode()) {
+            Err(error) if is_no_room(&error) => {
+                if self.fs.exists(&path) {
+                    self.fs.remove_file(&path)?;
+                    self.fs.sync_dir(&self.dir)?;
+                }
+                return Ok(());
+            }
+            written => written?,
         }
+        self.are_epochs_stored.store(true, Ordering::Release);
+        let for_kafka = Sidecar { fs: Arc::clone(&self.fs), path: self.dir.join(LEADER_EPOCHS) };
+        drop(for_kafka.write(epochs.encode_for_kafka().as_bytes())); // Nobody here reads it.
+        Ok(())
     }
 }

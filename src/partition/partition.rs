@@ -177,10 +177,11 @@ impl Partition {
     /// not known to be on disk becomes visible with the next sync: see [`Partition::request_sync`].
     pub fn open(
         name: PartitionName,
-        log: Log,
+        mut log: Log,
         config: PartitionConfig,
         context: PartitionContext,
     ) -> Result<Arc<Self>, crate::log::ReadError> {
+        log.led_in(name.leader_epoch);
         let reader = log.reader();
         let mut producers = Producers::new(context.producer_slots.clone());
         let file = log.sidecar(PRODUCERS);

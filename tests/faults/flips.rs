@@ -1,11 +1,12 @@
-//! One bit is wrong, anywhere on the disk: a wrong record is never read and an older state never
-//! taken for the present one; the broker says what is damaged, or does without it.
+//! One bit is wrong, anywhere on the disk: a wrong record or leader epoch is never read, an older state
+//! never taken for the present one, nor another cluster id; the broker says what is damaged, or does without it.
 
 use std::path::Path;
 
 use bytes::Buf;
 use ottla::log::fs::{Crash, FaultyFs, Fs};
 use ottla::records::BatchHeader;
+use ottla::types::LeaderEpoch;
 
 use super::run::{Told, delete_records, files, name, start};
 use super::{block_on, next, number};
@@ -24,8 +25,8 @@ struct Tally {
     harmless: u64,
 }
 
-/// A folder with segments, indexes, a moved start, commits and settings.
-async fn filled(stop: bool) -> (FaultyFs, Told) {
+/// A folder with segments, indexes, a moved start, commits and settings, and the cluster's id.
+async fn filled(stop: bool) -> (FaultyFs, Told, String) {
     let disk = FaultyFs::new();
     let mut told = Told { committed: -1, ..Told::default() };
     let run = start(&disk).await.unwrap();
@@ -44,12 +45,13 @@ async fn filled(stop: bool) -> (FaultyFs, Told) {
     }
     delete_records(&run, "b", 3).unwrap();
     told.records.get_mut("b").unwrap().drain(..3);
+    let cluster_id = run.broker.cluster_id.clone();
     if stop {
         assert!(run.stop())
     } else {
         run.kill()
     }
-    (disk, told)
+    (disk, told, cluster_id)
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn a_flipped_bit_is_told_or_harmless() {
     let mut tally = Tally::default();
     for flip in 0..flips {
         let stopped = flip % 2 == 0;
-        let (whole, told) = &folders[usize::from(!stopped)];
+        let (whole, told, cluster_id) = &folders[usize::from(!stopped)];
         let disk = if stopped { whole.crash(Crash::DropUnsynced) } else { whole.copy() };
         let files = files(&disk);
         let path = &files[usize::try_from(next(&mut seed)).unwrap() % files.len()];
@@ -76,7 +78,7 @@ fn a_flipped_bit_is_told_or_harmless() {
         let context = format!("flip {flip}: bit {bit} of byte {position} of {}", path.display());
         // Without a clean stop, what was synced last cannot be told from what was being written.
         let in_tail = !stopped && is_in_last_batch(whole, path, position);
-        block_on(judge(&disk, told, (path, in_tail), &context, &mut tally));
+        block_on(judge(&disk, (told, cluster_id), (path, in_tail), &context, &mut tally));
     }
     eprintln!("{tally:?}");
 }
@@ -104,7 +106,7 @@ fn a_wrong_bit_in_the_newest_topic_is_damage_seconds_later() {
 
 async fn judge(
     disk: &FaultyFs,
-    told: &Told,
+    (told, cluster_id): (&Told, &str),
     (path, in_tail): (&Path, bool),
     context: &str,
     tally: &mut Tally,
@@ -122,6 +124,7 @@ async fn judge(
             return;
         }
     };
+    assert_eq!(run.broker.cluster_id, cluster_id, "{context}");
     let mut harmless = true;
     for topic in TOPICS {
         let Some(partition) = run.partition(topic) else {
@@ -134,6 +137,10 @@ async fn judge(
             (tally.offline, harmless) = (tally.offline + 1, false);
             continue;
         }
+        // Where the epoch that is led in now ends, asked by one who knows of a later one.
+        let reader = partition.reader().unwrap();
+        let end = reader.epoch_end(LeaderEpoch(0), LeaderEpoch(1)).unwrap();
+        assert_eq!((end.epoch, end.end), (LeaderEpoch(0), reader.end_offset()), "{context}");
         match run.read(topic) {
             Err(_) => (tally.unreadable, harmless) = (tally.unreadable + 1, false),
             Ok(found) if found == told.records[topic] => {}

@@ -20,7 +20,7 @@ use ottla::ids::Ids;
 use ottla::log::fs::{FaultyFs, Fs};
 use ottla::partition::{AppendError, Flusher, Isolation, Partition};
 use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
-use ottla::types::{Offset, PartitionIndex, Timestamp, TopicId};
+use ottla::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
 
 const DIR: &str = "/data";
 /// Small, so that a few records fill one.
@@ -212,6 +212,7 @@ fn take(mut bytes: Bytes, next: &mut Offset, found: &mut Vec<(i64, String)>) -> 
         if size > bytes.len() {
             return Ok(());
         }
+        assert_eq!(header.leader_epoch, LeaderEpoch(0), "a batch at {}", header.base_offset);
         let batch = ValidBatch::parse_stored(bytes.split_to(size)).map_err(|e| e.to_string())?;
         for record in &batch.records(1 << 20).map_err(|error| error.to_string())? {
             let record = record.map_err(|error| error.to_string())?;

@@ -211,3 +211,36 @@ fn a_full_disk_poisons_where_the_write_cannot_be_taken_back() {
         assert_eq!(read_all(&log.reader()), [0, 1]);
     }
 }
+
+#[test]
+fn a_disk_without_room_for_the_epochs_stops_nobody() {
+    let disk = disk();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let mut append_in = |epoch, has_room: bool| {
+        let mut batch = batch_at(log.end_offset(), 2, NOW);
+        batch.assign(log.end_offset(), LeaderEpoch(epoch));
+        log.append(&[batch], NOW).unwrap();
+        if !has_room {
+            let kind = FaultKind::Error(io::ErrorKind::StorageFull);
+            disk.inject(Fault { op: Op::Create, after: 0, kind });
+        }
+        sync(&mut log);
+        assert_eq!(disk.pending_faults(), 0, "epoch {epoch}");
+        assert_eq!(log.synced_end(), log.end_offset());
+        // A power cut now: no older state of the epochs is found.
+        let fs: Arc<dyn Fs> = Arc::new(disk.crash(Crash::DropUnsynced));
+        let end = log.synced_end();
+        for clean in [true, false] {
+            let (again, _) =
+                open(&fs, Checkpoint { durable_up_to: end, clean, ..Checkpoint::default() })
+                    .unwrap();
+            assert_eq!(again.epochs(), log.epochs(), "epoch {epoch}, {clean}");
+        }
+        disk.exists(&dir().join(layout::EPOCHS))
+    };
+    assert!(!append_in(0, false), "of a log that is new");
+    assert!(append_in(0, true), "there is room again");
+    assert!(!append_in(1, false), "those of before would be wrong");
+    assert!(append_in(1, true));
+}
