@@ -2,11 +2,26 @@ import java.util.Map;
 import java.util.UUID;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.KafkaException;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /** Transactions a second of one producer: {@code Transactions BOOTSTRAP TOPIC COUNT RECORDS BYTES}. */
 public class Transactions {
     public static void main(String[] arguments) {
+        for (int attempt = 1; ; attempt++) {
+            try {
+                measure(arguments);
+                return;
+            } catch (KafkaException failed) {
+                // Now and then Kafka answers INVALID_TXN_STATE to a commit, which ends the producer.
+                if (attempt == 5) {
+                    throw failed;
+                }
+            }
+        }
+    }
+
+    private static void measure(String[] arguments) {
         int count = Integer.parseInt(arguments[2]);
         int records = Integer.parseInt(arguments[3]);
         byte[] value = new byte[Integer.parseInt(arguments[4])];
