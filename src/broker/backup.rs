@@ -1,11 +1,15 @@
 //! A copy of a data folder whose broker may run: consistent as of some moment while it was made.
 //!
 //! The broker takes no part in it. The order makes the copy consistent:
-//! 1. the groups' journal: what is committed in it lies in logs that are copied later, and so have it;
+//! 1. the coordinators' journals: what is committed in the groups' lies in logs that are copied later,
+//!    and so have it;
 //! 2. the log of every topic that the catalog names;
 //! 3. the catalog, last: it knows every producer id in the logs. Topics that it knows by then and that
 //!    were not copied are copied, and those that it does not know any more are left out, until nothing
 //!    changes; offsets of topics that are gone are forgotten by the copy's first start.
+//!
+//! A transaction that began or ended meanwhile could be in one partition's copy and not in another's: so
+//! all of it is done again, until the coordinator of transactions has decided nothing in between.
 //!
 //! Each log is checked batch by batch as it is copied. Everything is on disk, under a clean
 //! checkpoint, before the copy gets its name.
@@ -17,7 +21,7 @@ use std::time::Duration;
 
 use super::data_folder::{Clean, DataFolderError};
 use super::offline::{Access, METADATA_FOLDER, OfflineError, OfflineFolder, read_catalog};
-use super::open::{METADATA_ID, is_journal};
+use super::open::{METADATA_ID, TRANSACTIONS_TOPIC, is_journal};
 use super::snapshot;
 use crate::log::copy::{Copied, CopyError, copy_log, copy_small};
 use crate::log::fs::{DataLock, Fs, LockError};
@@ -28,6 +32,8 @@ use crate::types::{Offset, PartitionIndex, TopicId};
 const TRIES: usize = 20;
 /// How often the catalog is looked at again.
 const ROUNDS: usize = 20;
+/// How often everything is copied until no transaction begins or ends meanwhile.
+const QUIET_ROUNDS: usize = 5;
 /// Wait before another try.
 const RETRY: Duration = Duration::from_millis(20);
 /// What a copy's name ends in while it is made.
@@ -56,6 +62,9 @@ pub enum BackupError {
         /// Why it cannot be copied.
         error: CopyError,
     },
+    /// Transactions began or ended all the time.
+    #[error("transactions go on while the copy is made: stop the transactional producers for it")]
+    Transactions,
     /// A partition that the catalog knows has no folder.
     #[error("{0} has no folder, or another topic's: see `ottla log check`")]
     Missing(String),
@@ -151,15 +160,7 @@ impl Backup<'_> {
         {
             return Err(BackupError::Missing("meta.properties".to_owned()));
         }
-        let journals = self.from.partitions().map_err(fault("look into", self.from.path()))?;
-        let holds_journal = |name: &&String| {
-            layout::parse_partition_folder(name).is_some_and(|(topic, _)| is_journal(topic))
-        };
-        for name in journals.iter().filter(holds_journal) {
-            let id = self.from.topic_id(name);
-            self.copy(name, id)?;
-        }
-        self.copy_topics_and_catalog()?;
+        self.copy_between_transactions()?;
         let checkpoints = self
             .copied
             .iter()
@@ -167,6 +168,33 @@ impl Backup<'_> {
         let folder = OfflineFolder::open(&self.to, Access::Shared)?;
         folder.write_checkpoints(Clean::Yes, checkpoints)?;
         self.from.fs().sync_dir(&self.to).map_err(fault("sync", &self.to))
+    }
+
+    /// Copies everything, again where the coordinator of transactions has decided something meanwhile:
+    /// one that has ended between the copies of two partitions would be torn.
+    fn copy_between_transactions(&mut self) -> Result<(), BackupError> {
+        let transactions = layout::partition_folder(TRANSACTIONS_TOPIC, PartitionIndex(0));
+        for _ in 0..QUIET_ROUNDS {
+            let journals = self.from.partitions().map_err(fault("look into", self.from.path()))?;
+            let holds_journal = |name: &&String| {
+                layout::parse_partition_folder(name).is_some_and(|(topic, _)| is_journal(topic))
+            };
+            for name in journals.iter().filter(holds_journal) {
+                let id = self.from.topic_id(name);
+                self.copy(name, id)?;
+            }
+            let decided = self.copied.get(&transactions).map(|(_, copied)| copied.end);
+            self.copy_topics_and_catalog()?;
+            let Some((id, _)) = self.copied.get(&transactions).copied() else { return Ok(()) };
+            self.copy(&transactions, id)?;
+            if self.copied.get(&transactions).map(|(_, copied)| copied.end) == decided {
+                return Ok(());
+            }
+            for name in self.copied.keys().cloned().collect::<Vec<_>>() {
+                self.forget(&name)?;
+            }
+        }
+        Err(BackupError::Transactions)
     }
 
     /// Copies the catalog, and every topic it knows, until it knows nothing else.

@@ -9,13 +9,20 @@ use super::open::OFFSETS_TOPIC;
 use super::txns::OFFSETS_PARTITION;
 use super::{Broker, ShellError};
 use crate::groups::{self, GroupError};
-use crate::partition::{AppendError, Marker, Partition, ProducerError, TransactionVersion};
+use crate::partition::{
+    AppendError, Marker, Partition, ProducerError, ProducerState, TransactionVersion,
+};
 use crate::records::{EndMarker, Outcome};
 use crate::txn::{self, Command, MarkersDue, Reply};
 use crate::types::{Offset, PartitionIndex};
 
-/// Markers that could not be written are tried again after so long, in ms.
+/// Markers that could not be written are tried again after so long, in ms; each time after twice as
+/// long, up to this.
 const RETRY_MS: u64 = 1_000;
+const RETRY_MS_MAX: u64 = 60_000;
+
+/// A partition of a topic.
+type Place = (String, PartitionIndex);
 
 /// Why a marker was not written.
 #[derive(Debug, thiserror::Error)]
@@ -58,8 +65,8 @@ impl Broker {
     /// Writes the markers that the coordinator names, until `stopping`.
     pub(super) async fn write_markers(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let shell = Arc::clone(&self.transactions.shell);
-        // One of those that are open may time out with its epochs used up.
-        if shell.look(|machine| machine.open_count() > 0)
+        // One of those that are known may time out with its epochs used up.
+        if shell.look(|machine| machine.id_count() > 0)
             && let Err(error) = self.supply_producer_id().await
         {
             tracing::warn!(%error, "no producer id for transactions that time out");
@@ -76,48 +83,82 @@ impl Broker {
                 Err(error) => {
                     tracing::error!(%error, "transactions cannot be ended");
                     self.clock.sleep_ms(RETRY_MS).await;
+                    self.take_up_again();
                 }
             }
         }
     }
 
+    /// Has markers told again that were told in an answer which could not be given, since the journal
+    /// had no room for what it rested on.
+    fn take_up_again(&self) {
+        let shell = &self.transactions.shell;
+        let ids = |due: MarkersDue| due.producer.transactional_id;
+        let due: Vec<_> = shell.look(|machine| machine.markers_due().map(ids).collect());
+        let under_way = self.transactions.under_way();
+        let lost = due.into_iter().filter(|id| !under_way.contains(id)).collect();
+        drop(under_way);
+        drop(shell.ask(Command::GiveBackMarkers(lost)));
+    }
+
     /// Writes the markers of these transactions at once, and tells the coordinator once they are on
     /// disk.
     fn end_all(self: &Arc<Self>, due: Vec<MarkersDue>) {
-        let appended: Vec<_> = due
+        let ids = due.iter().map(|due| due.producer.transactional_id.clone());
+        self.transactions.under_way().extend(ids);
+        let begun: Vec<_> = due
             .into_iter()
             .map(|due| {
-                let markers = self.append_markers(&due);
-                (due, markers)
+                let places = places(&due);
+                let appended = self.append_markers(&due, places);
+                (due, appended)
             })
             .collect();
         let broker = Arc::clone(self);
         self.tasks.spawn("end of transactions", async move {
-            let mut failed = Vec::new();
-            for (due, appended) in appended {
-                let id = due.producer.transactional_id.clone();
-                match broker.all_durable(appended).await {
-                    Ok(()) => {
-                        let shell = &broker.transactions.shell;
-                        let asked = shell.ask(Command::MarkersWritten(due.producer));
-                        broker.transactions.ended.notify_waiters();
-                        // If it is not stored the markers are written again after a restart.
-                        drop(asked);
-                    }
-                    Err(error) => {
-                        tracing::warn!(transactional_id = id, %error, "markers not written");
-                        failed.push(id);
-                    }
+            for (due, appended) in begun {
+                let failed = broker.all_durable(&due, appended).await;
+                if failed.is_empty() {
+                    broker.markers_written(due);
+                } else {
+                    broker.end_later(due, failed);
                 }
-            }
-            if !failed.is_empty() {
-                broker.clock.sleep_ms(RETRY_MS).await;
-                drop(broker.transactions.shell.ask(Command::GiveBackMarkers(failed)));
             }
         });
     }
 
-    fn append_markers(&self, due: &MarkersDue) -> Vec<Result<Appended, MarkerError>> {
+    /// Goes on trying to write those markers of a transaction that failed, and no others. The pauses
+    /// grow, for a partition that is offline stays so until restart.
+    fn end_later(self: &Arc<Self>, due: MarkersDue, mut places: Vec<Place>) {
+        let broker = Arc::clone(self);
+        let mut stopping = self.tasks.stopping();
+        self.tasks.spawn("end of a transaction", async move {
+            let mut pause_ms = RETRY_MS;
+            while !places.is_empty() {
+                tokio::select! {
+                    () = broker.clock.sleep_ms(pause_ms) => {}
+                    _ = stopping.changed() => return,
+                }
+                pause_ms = (pause_ms * 2).min(RETRY_MS_MAX);
+                let appended = broker.append_markers(&due, places);
+                places = broker.all_durable(&due, appended).await;
+            }
+            broker.markers_written(due);
+        });
+    }
+
+    /// If the coordinator cannot store that, the markers are written again after a restart.
+    fn markers_written(&self, due: MarkersDue) {
+        self.transactions.under_way().remove(&due.producer.transactional_id);
+        drop(self.transactions.shell.ask(Command::MarkersWritten(due.producer)));
+        self.transactions.ended.notify_waiters();
+    }
+
+    fn append_markers(
+        &self,
+        due: &MarkersDue,
+        places: Vec<Place>,
+    ) -> Vec<(Place, Result<Appended, MarkerError>)> {
         let end = EndMarker { outcome: due.outcome, coordinator_epoch: due.coordinator_epoch };
         let version = match due.version {
             txn::TransactionVersion::V0 => TransactionVersion::V1,
@@ -125,11 +166,31 @@ impl Broker {
         };
         let (producer_id, producer_epoch) = (due.producer.producer_id, due.producer.producer_epoch);
         let marker = Marker { producer_id, producer_epoch, end, version };
-        due.partitions
-            .iter()
-            .flat_map(|(topic, partitions)| partitions.iter().map(move |index| (topic, *index)))
-            .map(|(topic, partition)| self.append_marker(&marker, topic, partition))
-            .collect()
+        let append = |(topic, index): Place| {
+            let appended = self.append_own_marker(&marker, &topic, index);
+            ((topic, index), appended)
+        };
+        places.into_iter().map(append).collect()
+    }
+
+    /// Appends a marker of the coordinator's own, which no epoch of another coordinator holds up: there
+    /// is one, and what an operator wrote by hand may carry any.
+    fn append_own_marker(
+        &self,
+        marker: &Marker,
+        topic: &str,
+        index: PartitionIndex,
+    ) -> Result<Appended, MarkerError> {
+        match self.append_marker(marker, topic, index) {
+            Err(MarkerError::Append(AppendError::Producer(ProducerError::CoordinatorFenced {
+                current,
+                ..
+            }))) => {
+                let end = EndMarker { coordinator_epoch: current, ..marker.end };
+                self.append_marker(&Marker { end, ..*marker }, topic, index)
+            }
+            appended => appended,
+        }
     }
 
     fn append_marker(
@@ -153,22 +214,29 @@ impl Broker {
         Ok(Appended::InPartition(Arc::clone(partition), appended.end))
     }
 
-    /// Waits for the markers of one transaction.
+    /// Waits for markers of a transaction; where they have to be written again.
     async fn all_durable(
         &self,
-        markers: Vec<Result<Appended, MarkerError>>,
-    ) -> Result<(), MarkerError> {
-        for marker in markers {
+        due: &MarkersDue,
+        markers: Vec<(Place, Result<Appended, MarkerError>)>,
+    ) -> Vec<Place> {
+        let mut failed = Vec::new();
+        for ((topic, partition), marker) in markers {
             let durable = match marker {
                 Ok(appended) => self.durable(appended).await,
                 Err(error) => Err(error),
             };
             match durable {
-                Err(error) if !error.is_done() => return Err(error),
+                Err(error) if !error.is_done() => {
+                    let id = &due.producer.transactional_id;
+                    tracing::warn!(transactional_id = id, topic, %partition, %error,
+                        "the marker of a transaction is not written yet");
+                    failed.push((topic, partition));
+                }
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(())
+        failed
     }
 
     async fn durable(&self, appended: Appended) -> Result<(), MarkerError> {
@@ -201,27 +269,41 @@ impl Broker {
     pub(super) fn abort_unknown_transactions(&self) {
         for topic in self.registry.topics() {
             for partition in &topic.partitions {
-                for open in partition.producers() {
-                    let known = self.transactions.shell.look(|machine| {
-                        machine.has_open(open.producer_id, &topic.name, partition.index)
-                    });
-                    if open.transaction_start.is_none() || known {
-                        continue;
+                for producer in partition.producers() {
+                    if producer.transaction_start.is_some() {
+                        self.abort_if_unknown(&topic.name, partition.index, &producer);
                     }
-                    let coordinator_epoch = open.coordinator_epoch.unwrap_or(0);
-                    let marker = Marker {
-                        producer_id: open.producer_id,
-                        producer_epoch: open.producer_epoch,
-                        end: EndMarker { outcome: Outcome::Abort, coordinator_epoch },
-                        version: TransactionVersion::V1,
-                    };
-                    let (name, index) = (&*topic.name, partition.index);
-                    let aborted = self.append_marker(&marker, name, index).map(drop);
-                    let error = aborted.err().map(|error| error.to_string());
-                    tracing::warn!(topic = name, partition = %index, producer_id = %open.producer_id,
-                        error, "a transaction that no coordinator knows is aborted");
                 }
             }
         }
     }
+
+    fn abort_if_unknown(&self, topic: &str, partition: PartitionIndex, open: &ProducerState) {
+        let (producer_id, producer_epoch) = (open.producer_id, open.producer_epoch);
+        let is_known = self
+            .transactions
+            .shell
+            .look(|machine| machine.will_end(producer_id, producer_epoch, topic, partition));
+        if is_known {
+            return;
+        }
+        let end = EndMarker { outcome: Outcome::Abort, coordinator_epoch: 0 };
+        let version = TransactionVersion::V1;
+        let marker = Marker { producer_id, producer_epoch, end, version };
+        match self.append_own_marker(&marker, topic, partition) {
+            Ok(_) => tracing::warn!(topic, %partition, %producer_id,
+                "a transaction that no coordinator knows is aborted"),
+            Err(error) => tracing::error!(topic, %partition, %producer_id, %error,
+                "a transaction that no coordinator knows could not be aborted: read_committed \
+                 consumers wait until the next start"),
+        }
+    }
+}
+
+/// Where a transaction's markers go.
+fn places(due: &MarkersDue) -> Vec<Place> {
+    let topics = due.partitions.iter();
+    topics
+        .flat_map(|(topic, partitions)| partitions.iter().map(|index| (topic.clone(), *index)))
+        .collect()
 }

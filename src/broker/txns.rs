@@ -11,7 +11,8 @@
 //! Meanwhile a next request for the same transactional id is held back, which takes about as long as a
 //! sync: Kafka sends it away with CONCURRENT_TRANSACTIONS, for the client to come again.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -20,6 +21,7 @@ use super::open::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use super::{Broker, OpenError, ProduceError, Shell, ShellError, TopicError, TopicRef, Written};
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
+use crate::config::value::Durability;
 use crate::groups::{self, CommitOffsetsInTransaction, GroupError, PartitionResults};
 use crate::machine::Machine;
 use crate::partition::{Journal, JournalEntry, JournalRecord, TransactionVersion};
@@ -41,6 +43,8 @@ pub(super) struct Transactions {
     pub(super) journal: Journal,
     /// Told each time that one has ended for good.
     pub(super) ended: Notify,
+    /// The transactional ids whose markers are being written.
+    under_way: Mutex<HashSet<String>>,
 }
 
 impl Transactions {
@@ -68,7 +72,16 @@ impl Transactions {
             return Err(refused(error));
         }
         let shell = Shell::new(coordinator, journal.clone(), encode, clock.clone());
-        Ok(Self { shell: Arc::new(shell), journal, ended: Notify::new() })
+        Ok(Self {
+            shell: Arc::new(shell),
+            journal,
+            ended: Notify::new(),
+            under_way: Mutex::default(),
+        })
+    }
+
+    pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,11 +161,15 @@ impl Broker {
         init: InitProducerId,
     ) -> Result<Producer, TransactionError> {
         let id = init.transactional_id.clone();
-        self.ask_coordinator(&id, Command::InitProducerId(init), |reply| match reply {
-            Reply::InitProducerId(result) => Some(result),
-            _ => None,
-        })
-        .await
+        let producer = self
+            .ask_coordinator(&id, Command::InitProducerId(init), |reply| match reply {
+                Reply::InitProducerId(result) => Some(result),
+                _ => None,
+            })
+            .await?;
+        // The one that was there may be taken now.
+        self.supply_producer_id().await?;
+        Ok(producer)
     }
 
     /// Makes partitions, which exist, part of a producer's transaction, which begins with the first.
@@ -198,6 +215,9 @@ impl Broker {
         version: txn::TransactionVersion,
     ) -> Result<Producer, TransactionError> {
         let id = &producer.transactional_id;
+        if outcome == Outcome::Commit {
+            self.make_durable(id).await?;
+        }
         let producer = producer.clone();
         let end = EndTransaction { producer, outcome, version, fresh_producer_id: None };
         self.ask_coordinator(id, Command::EndTransaction(end), |reply| match reply {
@@ -205,6 +225,34 @@ impl Broker {
             _ => None,
         })
         .await
+    }
+
+    /// Returns once all that the partitions of an id's transaction hold is on disk, also where
+    /// `ottla.durability` leaves that to later: a power cut after the commit would tear it, since the
+    /// decision and the offsets are always on disk.
+    async fn make_durable(&self, id: &str) -> Result<(), TransactionError> {
+        match self.partition_context.durability {
+            Durability::Ephemeral | Durability::Fsync => return Ok(()),
+            Durability::IntervalMs(_) | Durability::Os => {}
+        }
+        let described =
+            self.transactions.shell.call(Command::Describe(vec![id.to_owned()])).await?;
+        let Reply::Describe(described) = described else {
+            return Err(ShellError::WrongReply.into());
+        };
+        let partitions = described.into_iter().flatten().flat_map(|row| row.partitions);
+        for (topic, indexes) in partitions {
+            let Some(topic) = self.registry.by_name(&topic) else { continue };
+            for partition in indexes.iter().filter_map(|index| topic.partition(*index)) {
+                partition.request_sync();
+            }
+            for partition in indexes.iter().filter_map(|index| topic.partition(*index)) {
+                let end = partition.watermarks().log_end;
+                let durable = partition.durable(end).await;
+                durable.map_err(|error| ShellError::Storage(error.to_string()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Appends batches that are to begin their producer's transaction, each in its partition: what

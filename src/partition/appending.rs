@@ -33,10 +33,10 @@ impl Beginning {
             || producer_id.0 < 0
             || producers.has_transaction(producer_id, producer_epoch);
         if may {
-            Ok(())
-        } else {
-            Err(AppendError::TransactionNotBegun { producer_id, producer_epoch })
+            return Ok(());
         }
+        producers.check_epoch(batch)?;
+        Err(AppendError::TransactionNotBegun { producer_id, producer_epoch })
     }
 
     fn version(self) -> TransactionVersion {

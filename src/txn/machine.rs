@@ -14,7 +14,7 @@ use super::state::TransactionState;
 use super::transaction::Transaction;
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::types::{Monotonic, Now, PartitionIndex, ProducerId};
+use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId};
 
 /// How long an overdue transaction waits for a fresh producer id before it is looked at again.
 const SPARE_WAIT_MS: u64 = 1_000;
@@ -91,15 +91,24 @@ impl Coordinator {
         })
     }
 
-    /// Whether any producer with this id has a transaction, open or ending, that this partition is part
-    /// of: whether a marker will come.
-    pub fn has_open(&self, id: ProducerId, topic: &str, partition: PartitionIndex) -> bool {
-        let is_open =
-            |state: TransactionState| state == TransactionState::Ongoing || state.is_prepared();
+    /// Whether a transaction that this partition has open, of this producer and epoch, is one of the
+    /// coordinator's: whether a marker will end it.
+    pub fn will_end(
+        &self,
+        id: ProducerId,
+        epoch: ProducerEpoch,
+        topic: &str,
+        partition: PartitionIndex,
+    ) -> bool {
         self.ids.values().any(|transaction| {
-            is_open(transaction.state)
-                && transaction.producer().producer_id == id
-                && transaction.partitions.contains(topic, partition)
+            let Producer { producer_id, producer_epoch, .. } = transaction.producer();
+            let is_that = match transaction.state {
+                TransactionState::Ongoing => producer_epoch == epoch,
+                // The marker's epoch may be the next one.
+                TransactionState::Prepare(_) => epoch <= producer_epoch,
+                TransactionState::Empty | TransactionState::Complete(_) => false,
+            };
+            is_that && producer_id == id && transaction.partitions.contains(topic, partition)
         })
     }
 

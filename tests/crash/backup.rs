@@ -110,6 +110,37 @@ fn a_backup_goes_only_where_nothing_is() {
     assert!(!folder.path().join("other").exists());
 }
 
+#[test]
+fn a_backup_is_made_between_transactions_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let broker = Broker::start(&Storage::Folder(data.clone()), &[]).unwrap();
+    let (address, stop) = (broker.bootstrap().to_owned(), Arc::new(AtomicBool::new(false)));
+    let (started, has_started) = std::sync::mpsc::channel();
+    let busy = spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            let mut wire = Wire::connect(&address).unwrap();
+            while !stop.load(Ordering::SeqCst) {
+                wire.take_transactional_id("busy").unwrap();
+                let _ = started.send(());
+            }
+        }
+    });
+    has_started.recv().unwrap();
+    let target = folder.path().join("target");
+    let args = ["backup", &target.display().to_string(), "--data-dir", &data.display().to_string()];
+    let refused = ottla(&args);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("stop the transactional producers"), "{told}");
+    assert!(!target.exists());
+    stop.store(true, Ordering::SeqCst);
+    busy.join().unwrap();
+    back_up(&data, &target);
+    broker.stop().unwrap();
+}
+
 /// Commits the end of what can be read, over and over.
 fn commit(address: &str, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
     let (mut wire, stop) = (Wire::connect(address).unwrap(), Arc::clone(stop));

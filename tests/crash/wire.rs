@@ -94,6 +94,16 @@ impl Wire {
         Ok(answer.producer_id)
     }
 
+    /// Takes a transactional id anew, which the coordinator keeps a record of.
+    pub(crate) fn take_transactional_id(&mut self, id: &str) -> Result<()> {
+        let init = InitProducerIdRequest {
+            transactional_id: Some(id.to_owned()),
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        };
+        ok(self.call(4, &init)?.error_code)
+    }
+
     /// Sends one record with acks=all; with a producer id and sequence if there is one. Returns the
     /// offset that was answered.
     pub(crate) fn produce(

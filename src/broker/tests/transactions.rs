@@ -7,12 +7,12 @@ use crate::records::{EndMarker, Outcome};
 use crate::txn::{self, InitProducerId, Producer, TransactionVersion};
 use crate::types::{ProducerEpoch, ProducerId};
 
-const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
+pub(super) const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
 
 impl Run {
     /// Begins the producer's transaction, with the groups' offsets in it: what no coordinator knows is
     /// aborted at the next start.
-    async fn begin_transaction(&self) {
+    pub(super) async fn begin_transaction(&self) {
         let (producer_id, producer_epoch) = PRODUCER;
         let transactional_id = "id".to_owned();
         let init = txn::Command::InitProducerId(InitProducerId {

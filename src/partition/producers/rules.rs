@@ -142,7 +142,8 @@ impl Producers {
             return Err(out_of_order(expected));
         }
         match entry.transaction {
-            Some(first) if !is_transactional => {
+            // One of another epoch is none that this batch could go on with.
+            Some(first) if !is_transactional || !is_same_epoch => {
                 Err(ProducerError::TransactionOpen { producer_id, first })
             }
             Some(_) | None => Ok(Checked::New),
@@ -153,6 +154,18 @@ impl Producers {
     pub fn has_transaction(&self, producer_id: ProducerId, epoch: ProducerEpoch) -> bool {
         let entry = self.entries.get(&producer_id);
         entry.is_some_and(|entry| entry.epoch == epoch && entry.transaction.is_some())
+    }
+
+    /// Whether a batch is of an epoch that was fenced here: told before the coordinator is asked, as in
+    /// Kafka.
+    pub fn check_epoch(&self, batch: &BatchHeader) -> Result<(), ProducerError> {
+        let (producer_id, got) = (batch.producer_id, batch.producer_epoch);
+        match self.entries.get(&producer_id).map(|entry| entry.epoch) {
+            Some(current) if got < current => {
+                Err(ProducerError::InvalidEpoch { producer_id, got, current })
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Decides about a marker; changes nothing. Whether a transaction is open does not matter: it may

@@ -148,9 +148,12 @@ fn sequences_follow_within_an_epoch_and_begin_with_0_in_the_next() {
         (Part(0, 3, 1, V1), Err("45")),
         (Part(0, 2, 1, V1), Ok(2)),
         (Part(1, 3, 1, V1), Err("45")),
-        (Part(1, 0, 1, V1), Ok(3)),
+        // Nor does a new epoch go on with the transaction of the old one.
+        (Part(1, 0, 1, V1), Err("48")),
+        (End(1, 0, Abort, V1), Ok(3)),
+        (Part(1, 0, 1, V1), Ok(4)),
         (Part(0, 3, 1, V1), Err("47")),
-        (Part(1, 1, 1, V2), Ok(4)),
+        (Part(1, 1, 1, V2), Ok(5)),
     ]);
 }
 
