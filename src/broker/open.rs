@@ -10,7 +10,7 @@ use super::cleaner::Cleaner;
 use super::data_folder::{Clean, DataFolder, DataFolderError, OpenError};
 use super::folders::{Opening, check_catalog_is_there};
 use super::shell::Shell;
-use super::tasks::Tasks;
+use super::tasks::{Tasks, for_each_index};
 use super::{Broker, settings, snapshot, txns};
 use crate::catalog::{self, Catalog, CatalogRecord, ProducerIdBlock, Setup};
 use crate::clock::{Clock, SteadyTime};
@@ -147,9 +147,8 @@ impl Broker {
     /// Opens every topic of the catalog, and the broker's own where they are new.
     fn open_topics(&self) -> Result<(), OpenError> {
         self.look_at_catalog(|catalog| {
-            for topic in catalog.topics() {
-                self.carry_out(catalog, topic, Opening::Start);
-            }
+            let topics: Vec<_> = catalog.topics().collect();
+            self.carry_out(catalog, &topics, Opening::Start);
         });
         self.put_strays_away();
         let own = self.change_now(|catalog| {
@@ -247,8 +246,10 @@ impl Broker {
         let mut count = 0;
         let topics = self.registry.topics();
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
-        for partition in partitions.chain([self.catalog_journal.partition()]) {
-            if let Err(error) = partition.close() {
+        let partitions: Vec<_> = partitions.chain([self.catalog_journal.partition()]).collect();
+        let closed = for_each_index(partitions.len(), |at| partitions[at].close());
+        for (partition, closed) in partitions.into_iter().zip(closed) {
+            if let Err(error) = closed {
                 count += 1;
                 let folder = layout::partition_folder(&partition.topic, partition.index);
                 failed.get_or_insert((folder, error));

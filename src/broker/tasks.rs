@@ -1,11 +1,16 @@
 //! The owner of every background task: nothing runs that nobody joins.
 
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
+
+/// Threads that [`for_each_index`] has at most, and how much of the work each has at least.
+const THREADS_MAX: usize = 16;
+const SHARE_MIN: usize = 8;
 
 /// Background tasks of one broker, and the signal that ends them.
 #[derive(Debug)]
@@ -69,6 +74,26 @@ impl Tasks {
     }
 }
 
+/// Does `work` for each number below `count`; the outcomes in their order. Many are done by some threads
+/// at a time, since each waits for the disk: the file system makes the syncs of several durable at once.
+pub(super) fn for_each_index<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = THREADS_MAX.min(count / SHARE_MIN);
+    if threads < 2 {
+        return (0..count).map(work).collect();
+    }
+    let (work, share) = (&work, count.div_ceil(threads));
+    let share_of = move |thread: usize| {
+        let begin = thread * share;
+        (begin.min(count)..count.min(begin + share)).map(work).collect::<Vec<_>>()
+    };
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            (0..threads).map(|thread| scope.spawn(move || share_of(thread))).collect();
+        let outcomes = running.into_iter().map(|thread| thread.join());
+        outcomes.flat_map(|outcome| outcome.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    })
+}
+
 fn log_failure(task: &str, ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(task, %error, "background task failed");
@@ -80,6 +105,13 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+
+    #[test]
+    fn every_index_is_done_once_and_in_its_place() {
+        for count in [0, 1, 7, 15, 16, 17, 100, 129, 1_000] {
+            assert_eq!(for_each_index(count, |index| index), (0..count).collect::<Vec<_>>());
+        }
+    }
 
     #[tokio::test]
     async fn a_task_that_does_not_end_is_ended_when_patience_is_over() {

@@ -10,13 +10,14 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::folders::Opening;
+use super::tasks::for_each_index;
 use super::{Broker, ShellError, settings};
 use crate::catalog::{
     self, Catalog, CatalogError, CatalogRecord, Change, ConfigChange, ConfigOperation,
     ConfigResource, CreatedTopic, GivenConfigs, NewPartitions, NewTopic, TopicRef,
 };
 use crate::groups::Command;
-use crate::partition::{AppendError, JournalRecord, Topic};
+use crate::partition::{AppendError, JournalRecord, Partition, PartitionConfig, Topic};
 use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerId, TopicId};
 
 /// A topic as clients are shown it.
@@ -161,27 +162,50 @@ impl Broker {
                 Change::Group(_) | Change::Other | Change::Nothing => {}
             }
         }
-        for topic in touched.iter().filter_map(|id| catalog.topic(*id)) {
-            self.carry_out(&catalog, topic, Opening::Change);
-        }
+        let touched: Vec<_> = touched.iter().filter_map(|id| catalog.topic(*id)).collect();
+        self.carry_out(&catalog, &touched, Opening::Change);
         Ok((outcome, end, removed))
     }
 
-    /// Opens partitions that the catalog has and the registry has not, and puts settings in force.
-    pub(super) fn carry_out(&self, catalog: &Catalog, topic: &catalog::Topic, opening: Opening) {
+    /// Opens partitions of these topics that the catalog has and the registry has not, all in one go,
+    /// and puts settings in force.
+    pub(super) fn carry_out(
+        &self,
+        catalog: &Catalog,
+        topics: &[&catalog::Topic],
+        opening: Opening,
+    ) {
+        let mut open: Vec<_> = topics.iter().map(|topic| self.open_so_far(topic)).collect();
+        let mut lacking = Vec::new();
+        for (at, topic) in topics.iter().enumerate() {
+            for index in open[at].1.len()..topic.partitions.len() {
+                let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
+                self.make_way(catalog, topic, index);
+                lacking.push((at, index));
+            }
+        }
+        let opened = for_each_index(lacking.len(), |next| {
+            let (at, index) = lacking[next];
+            self.open_partition(topics[at], index, open[at].0.clone(), opening)
+        });
+        for ((at, _), partition) in lacking.into_iter().zip(opened) {
+            open[at].1.push(partition);
+        }
+        for (topic, (_, partitions)) in topics.iter().zip(open) {
+            let name = topic.name.as_str().into();
+            self.registry.insert(Arc::new(Topic { id: topic.id, name, partitions }));
+        }
+    }
+
+    /// The settings of a topic's partitions, and those of them that are open, which have them.
+    fn open_so_far(&self, topic: &catalog::Topic) -> (PartitionConfig, Vec<Arc<Partition>>) {
         let config = settings::partition_config(&topic.config);
         let open = self.registry.by_id(topic.id);
-        let mut partitions = open.map(|open| open.partitions.clone()).unwrap_or_default();
+        let partitions = open.map(|open| open.partitions.clone()).unwrap_or_default();
         for partition in &partitions {
             partition.set_config(config.clone());
         }
-        for index in partitions.len()..topic.partitions.len() {
-            let index = PartitionIndex(i32::try_from(index).unwrap_or(i32::MAX));
-            self.make_way(catalog, topic, index);
-            partitions.push(self.open_partition(topic, index, config.clone(), opening));
-        }
-        let name = topic.name.as_str().into();
-        self.registry.insert(Arc::new(Topic { id: topic.id, name, partitions }));
+        (config, partitions)
     }
 
     /// Takes a topic out of service; its folders get another name now and go later.
