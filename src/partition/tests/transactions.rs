@@ -210,6 +210,18 @@ fn read_committed_is_told_what_was_aborted_and_read_uncommitted_is_not() {
 }
 
 #[test]
+fn an_old_epoch_is_refused_before_the_coordinator_is_asked() {
+    let bench = Bench::new();
+    bench.part(1, 0);
+    let now = bench.machine.clock.now();
+    bench.partition.append_marker(&marker(1, 1, Abort, V2), now).unwrap();
+    let old = bench.partition.append(part(1, 0, 1, &["a"]), now);
+    assert!(matches!(old, Err(AppendError::Producer(ProducerError::InvalidEpoch { .. }))));
+    let present = bench.partition.append(part(1, 1, 0, &["a"]), now);
+    assert!(matches!(present, Err(AppendError::TransactionNotBegun { .. })));
+}
+
+#[test]
 fn a_transactional_batch_goes_on_but_does_not_begin_by_itself() {
     let bench = Bench::new();
     let now = bench.machine.clock.now();
