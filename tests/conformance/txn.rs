@@ -55,6 +55,8 @@ use super::script::{self, Command};
 
 const TRANSACTIONAL: i16 = 0x10;
 const CONTROL: i16 = 0x20;
+/// Requests that are sent before the first one is answered, where many are.
+const IN_FLIGHT: usize = 200;
 const NO_PRODUCER: (i64, i16) = (-1, -1);
 
 #[test]
@@ -253,8 +255,15 @@ impl Scenario {
             producer_epoch,
             ..Default::default()
         };
-        for _ in 1..command.number("times").unwrap_or(1) {
-            self.client.call(command.version(), &request);
+        let (times, version): (usize, _) =
+            (command.number("times").unwrap_or(1), command.version());
+        for done in (1..times).step_by(IN_FLIGHT) {
+            let sent: Vec<_> = (done..times.min(done + IN_FLIGHT))
+                .map(|_| self.client.send(version, &request))
+                .collect();
+            for sent in sent {
+                self.client.receive(sent);
+            }
         }
         let mut response = self.client.call(command.version(), &request);
         // Differs from Kafka: ottla answers when the transaction before has ended, Kafka says 51.
