@@ -120,8 +120,9 @@ impl Partition {
     /// whatever the durability setting.
     ///
     /// # Errors
-    /// `Producer` with `InvalidEpoch`, `EpochNotBumped` or `CoordinatorFenced`; the first two, of a
-    /// marker that is sent again, say that the transaction has ended before. `Storage`, `DiskFull`.
+    /// `Producer` with `InvalidEpoch` or `EpochNotBumped`, which of a marker that is sent again say
+    /// that its transaction has ended and another has begun since, or with `CoordinatorFenced`.
+    /// `Storage`, `DiskFull`.
     pub fn append_marker(
         self: &Arc<Self>,
         marker: &Marker,

@@ -454,6 +454,11 @@ fn compaction_stops_at_the_last_stable_offset_and_forgets_an_aborted_one_with_it
     for _ in 0..3 {
         clock.advance(1);
         run();
+        // After kill -9 at this moment as much is known, whatever the file has said before.
+        let killed = Machine::quiet_on(disk.crash(Crash::KeepPrefix(u64::MAX)));
+        let killed = Bench::on(killed, compacting(), Checkpoint::default());
+        let known = bench.partition.aborted.all();
+        assert!(killed.partition.aborted.all().iter().all(|told| known.contains(told)));
         append(keyed(&["e"]));
         bench.sync();
     }
