@@ -20,6 +20,7 @@ use crate::partition::{Flusher, Partition};
 use crate::records::{BatchBuilder, NewRecord};
 use crate::types::{Generation, Offset, PartitionIndex, Timestamp, TopicId};
 
+mod compacted_groups;
 mod markers;
 mod transactions;
 

@@ -15,7 +15,8 @@ pub struct Ticket(pub u64);
 /// What one step of a machine wants done, in order.
 #[derive(Debug)]
 pub struct Effects<Record, Reply> {
-    /// To append to the machine's journal, as one batch where there is more than one.
+    /// To append to the machine's journal, in this order; neighbours that can share a batch do, and
+    /// after a crash all of a batch are there or none.
     pub records: Vec<Record>,
     /// To send once all records up to now are durable.
     pub replies: Vec<(Ticket, Reply)>,
