@@ -38,6 +38,7 @@ mod produce_checks;
 mod read_committed;
 mod timestamps;
 mod topics;
+mod transaction_offsets;
 mod txn;
 mod vectors;
 mod versions;
