@@ -34,6 +34,27 @@ pub(crate) fn parse_retention_ms(text: &str) -> Result<i64, String> {
     i64::try_from(ms).map_err(|_| format!("{text:?} is too long"))
 }
 
+/// As people write it, to the two greatest units: `2d3h`, `1m`, `250ms`.
+pub(crate) fn show_ms(ms: u64) -> String {
+    let (mut rest, mut shown, mut count) = (ms, String::new(), 0);
+    for (name, unit_ms) in UNITS.iter().rev() {
+        let number = rest / unit_ms;
+        if number > 0 && count < 2 {
+            shown.push_str(&format!("{number}{name}"));
+            count += 1;
+        } else if count > 0 {
+            break;
+        }
+        rest %= unit_ms;
+    }
+    if shown.is_empty() { "0s".to_owned() } else { shown }
+}
+
+/// The same without thousandths from a second on, for what has grown since.
+pub(crate) fn show_age_ms(ms: u64) -> String {
+    show_ms(if ms < 1_000 { ms } else { ms - ms % 1_000 })
+}
+
 fn read(mut text: &str) -> Option<u64> {
     let mut total: u64 = 0;
     if text.is_empty() {
@@ -68,6 +89,23 @@ mod tests {
         ] {
             assert_eq!(parse_ms(text), Ok(ms), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_short() {
+        for (ms, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1_000, "1s"),
+            (1_250, "1s250ms"),
+            (61_250, "1m1s"),
+            (3_600_250, "1h"),
+            (183_600_000, "2d3h"),
+            (604_800_000, "1w"),
+        ] {
+            assert_eq!(show_ms(ms), text, "{ms}");
+        }
+        assert_eq!((show_age_ms(999), show_age_ms(4_144)), ("999ms".to_owned(), "4s".to_owned()));
     }
 
     #[test]

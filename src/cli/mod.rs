@@ -15,6 +15,7 @@ mod format;
 mod group;
 mod log;
 mod output;
+mod partitions;
 mod ping;
 mod produce;
 mod progress;
@@ -26,6 +27,7 @@ mod status;
 mod time;
 mod topic;
 mod topics_file;
+mod txn;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -65,6 +67,8 @@ enum Command {
     Consume(Box<consume::Consume>),
     /// Show, reset and delete consumer groups
     Group(group::Group),
+    /// Show and abort transactions
+    Txn(txn::Txn),
     Backup(backup::Backup),
     /// Look into the data folder of a broker that does not run, and repair it
     Log(log::Log),
@@ -91,6 +95,7 @@ pub fn run() -> ExitCode {
         Some(Command::Produce(produce)) => wait(produce.run(&mut out)),
         Some(Command::Consume(consume)) => wait(consume.run(&mut out)),
         Some(Command::Group(group)) => wait(group.run(&mut out)),
+        Some(Command::Txn(txn)) => wait(txn.run(&mut out)),
         Some(Command::Backup(backup)) => backup.run(&mut out),
         Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),

@@ -23,6 +23,7 @@ mod produce;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transactions;
 mod wire;
 
 pub use address::Address;
@@ -35,4 +36,5 @@ pub use member::{HEARTBEAT_INTERVAL_MS, Member, Standing};
 pub use offsets::Position;
 pub use produce::{Acks, Outgoing, partition_of};
 pub use topics::{CreatedTopic, Mode, NewTopic};
+pub use transactions::{ListedTransaction, ListedTransactions, TransactionFilter};
 pub use wire::{Client, Cluster, NamedPartition};

@@ -245,10 +245,22 @@ impl Client {
     /// # Errors
     /// `Refusal`, or those of [`Connection::call`].
     pub async fn coordinator(&mut self, group: &str) -> Result<NodeId, ClientError> {
+        self.coordinator_of(Kept::Group(group)).await
+    }
+
+    /// The node that keeps a transactional id; waits as [`Client::coordinator`] does.
+    ///
+    /// # Errors
+    /// `Refusal`, or those of [`Connection::call`].
+    pub async fn transaction_coordinator(&mut self, id: &str) -> Result<NodeId, ClientError> {
+        self.coordinator_of(Kept::TransactionalId(id)).await
+    }
+
+    async fn coordinator_of(&mut self, kept: Kept<'_>) -> Result<NodeId, ClientError> {
         let mut tries = 0;
         loop {
-            let answer = self.any().await?.call(|version| coordinator_request(version, group));
-            let found = coordinator_of(group, answer.await?);
+            let answer = self.any().await?.call(|version| coordinator_request(version, kept));
+            let found = coordinator_in(kept, answer.await?);
             match found {
                 Ok((node, address)) => {
                     self.brokers.insert(node, address);
@@ -329,18 +341,47 @@ fn metadata_request(version: i16, names: Option<&[&str]>) -> MetadataRequest {
     }
 }
 
-fn coordinator_request(version: i16, group: &str) -> FindCoordinatorRequest {
+/// What a coordinator keeps.
+#[derive(Clone, Copy)]
+enum Kept<'a> {
+    Group(&'a str),
+    TransactionalId(&'a str),
+}
+
+impl Kept<'_> {
+    fn key_type(self) -> i8 {
+        match self {
+            Self::Group(_) => 0,
+            Self::TransactionalId(_) => 1,
+        }
+    }
+
+    fn key(self) -> String {
+        let (Self::Group(key) | Self::TransactionalId(key)) = self;
+        key.to_owned()
+    }
+
+    fn subject(self) -> String {
+        match self {
+            Self::Group(group) => format!("coordinator of group {group}"),
+            Self::TransactionalId(id) => format!("coordinator of transactional id {id}"),
+        }
+    }
+}
+
+fn coordinator_request(version: i16, kept: Kept<'_>) -> FindCoordinatorRequest {
+    let request =
+        FindCoordinatorRequest { key_type: kept.key_type(), ..FindCoordinatorRequest::default() };
     if version >= 4 {
-        let coordinator_keys = vec![group.to_owned()];
-        FindCoordinatorRequest { coordinator_keys, ..FindCoordinatorRequest::default() }
+        FindCoordinatorRequest { coordinator_keys: vec![kept.key()], ..request }
     } else {
-        FindCoordinatorRequest { key: group.to_owned(), ..FindCoordinatorRequest::default() }
+        FindCoordinatorRequest { key: kept.key(), ..request }
     }
 }
 
 /// The coordinator in an answer of any version: from 4 on each key has its own.
-fn coordinator_of(
-    group: &str,
+fn coordinator_in(
+    kept: Kept<'_>,
     mut answer: FindCoordinatorResponse,
 ) -> Result<(NodeId, Address), ClientError> {
     let (code, message, node, host, port) = match answer.coordinators.pop() {
@@ -349,10 +390,9 @@ fn coordinator_of(
         }
         None => (answer.error_code, answer.error_message, answer.node_id, answer.host, answer.port),
     };
-    let subject = || format!("coordinator of group {group}");
-    ClientError::check(subject, code, message)?;
+    ClientError::check(|| kept.subject(), code, message)?;
     let Ok(port) = u16::try_from(port) else {
-        let (subject, code) = (subject(), ErrorCode::CoordinatorNotAvailable);
+        let (subject, code) = (kept.subject(), ErrorCode::CoordinatorNotAvailable);
         return Err(ClientError::Refusal { subject, code, message: None });
     };
     Ok((NodeId(node), Address { host, port }))

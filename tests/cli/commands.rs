@@ -129,7 +129,11 @@ pub(crate) struct Cluster(Broker);
 
 impl Cluster {
     pub(crate) fn start() -> Self {
-        Self(Broker::start(&Storage::Memory, &[]).unwrap())
+        Self::start_with(&[])
+    }
+
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        Self(Broker::start(&Storage::Memory, args).unwrap())
     }
 
     pub(crate) fn bootstrap(&self) -> &str {
@@ -309,7 +313,7 @@ fn settings_are_shown_with_their_origin() {
 fn every_shell_gets_completions() {
     for shell in ["bash", "zsh", "fish"] {
         let script = run("", &["completions", shell]).ok();
-        assert!(script.contains("ottla") && script.contains("produce"), "{shell}");
+        assert!(["ottla", "produce", "txn"].iter().all(|word| script.contains(word)), "{shell}");
     }
     run("", &["completions", "cmd"]).fails(2);
 }

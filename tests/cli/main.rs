@@ -12,3 +12,4 @@ mod serve;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod txns;

@@ -8,9 +8,8 @@ use super::{refused, unknown};
 use crate::cli::connect::Connect;
 use crate::cli::ended::Ended;
 use crate::cli::output::{Output, or_dash};
-use crate::cli::{time, topic};
+use crate::cli::{partitions, time};
 use crate::client::{Client, ClientError, Committer, NamedPartition, Position};
-use crate::protocol::ErrorCode;
 use crate::types::Offset;
 
 /// Set the offsets of a group that has no members
@@ -96,26 +95,7 @@ impl Reset {
         if self.topic.is_empty() {
             return Ok(before.keys().cloned().collect());
         }
-        let mut partitions = Vec::new();
-        for text in &self.topic {
-            // No topic's name has a colon.
-            if let Some((name, index)) = text.rsplit_once(':') {
-                let index = index.parse().ok().filter(|index| 0 <= *index);
-                let index = index.ok_or_else(|| {
-                    Ended::Usage(format!("{text:?} is not TOPIC or TOPIC:PARTITION"))
-                })?;
-                partitions.push(NamedPartition::new(name, index));
-                continue;
-            }
-            let cluster = client.cluster(Some(&[text])).await?;
-            let found = cluster.topics.first();
-            let found = found.filter(|it| it.error_code != ErrorCode::UnknownTopicOrPartition);
-            let found = found.ok_or_else(|| Ended::failed(topic::unknown(text)))?;
-            for partition in &found.partitions {
-                partitions.push(NamedPartition::new(text, partition.partition_index));
-            }
-        }
-        Ok(partitions)
+        partitions::named(client, &self.topic).await
     }
 
     async fn target(
