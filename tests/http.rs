@@ -9,9 +9,16 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ottla::Ottla;
+use ottla::client::{Address, Connection, Options};
+use ottla::clock::Clock;
 use ottla::config::ConfigTable;
 use ottla::config::listener::Exposure;
 use ottla::config::value::HttpPort;
+use ottla::protocol::ErrorCode;
+use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla::records::{BatchBuilder, NewRecord};
+use ottla::types::{ProducerEpoch, ProducerId};
 use serde_json::{Value, json};
 
 struct Answer {
@@ -204,6 +211,70 @@ fn metrics_follow_what_happens() {
         ] {
             assert!(of(series) > 0.0, "{series}");
         }
+    });
+}
+
+/// Begins a transaction and writes a record in it: id `x`, one id before it.
+async fn begin_transaction(ottla: &Ottla) {
+    let addresses = Address::parse_list(&ottla.bootstrap_servers()).unwrap();
+    let (clock, options) = (Clock::system(), Options::default());
+    let mut connection = Connection::open(&addresses[0], &clock, &options).await.unwrap();
+    let mut producer = (-1, -1);
+    for id in ["idle", "x"] {
+        let request = |_| InitProducerIdRequest {
+            transactional_id: Some(id.to_owned()),
+            transaction_timeout_ms: 60_000,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let answer = connection.call(request).await.unwrap();
+        assert_eq!(answer.error_code, ErrorCode::None);
+        producer = (answer.producer_id, answer.producer_epoch);
+    }
+    let (id, epoch) = (ProducerId(producer.0), ProducerEpoch(producer.1));
+    let mut batch = BatchBuilder::new().producer(id, epoch, 0).transactional();
+    let (timestamp, value) = (clock.now().wall, Some(b"v".as_slice()));
+    batch.push(&NewRecord { timestamp, key: None, value, headers: &[] });
+    let records = Some(batch.build().unwrap().to_bytes());
+    let data = PartitionProduceData { index: 0, records };
+    let topic =
+        TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
+    let request = ProduceRequest {
+        transactional_id: Some("x".to_owned()),
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![topic],
+    };
+    let sent = connection.send(12, &request).await.unwrap();
+    let answer = connection.receive(sent, 30_000).await.unwrap();
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, ErrorCode::None);
+}
+
+#[test]
+fn open_transactions_are_told() {
+    with_ottla(|ottla, address| {
+        let health = || -> Value { serde_json::from_str(&get(address, "/health").body).unwrap() };
+        assert_eq!(health()["transactions_oldest_open_ms"], json!(null));
+        command(ottla, &["topic", "create", "t"], b"");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(begin_transaction(ottla));
+        let found = health();
+        assert_eq!(found["transactional_ids"], json!(2));
+        assert_eq!(found["transactions_open"], json!(1));
+        assert_eq!(found["transactions_ending"], json!(0));
+        assert!(found["transactions_oldest_open_ms"].is_u64(), "{found}");
+        let page = get(address, "/metrics").body;
+        for line in [
+            "ottla_transactional_ids 2",
+            "ottla_transactions_open 1",
+            "ottla_transactions_ending 0",
+            "ottla_partition_last_stable_offset_lag{topic=\"t\",partition=\"0\"} 1",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        assert!(samples(&page).contains_key("ottla_transactions_oldest_open_seconds"));
+        command(ottla, &["txn", "abort", "x"], b"");
+        assert_eq!(health()["transactions_open"], json!(0));
     });
 }
 

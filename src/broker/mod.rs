@@ -42,7 +42,7 @@ pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
 pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;
 pub use topics::{Apply, Outcomes, PartitionView, TopicError, TopicView};
-pub use txns::{Beginning, TransactionError};
+pub use txns::{Beginning, TransactionCounts, TransactionError};
 
 pub use crate::catalog::TopicRef;
 use crate::catalog::{Catalog, ProducerIdBlock};

@@ -145,7 +145,31 @@ pub struct Beginning {
     pub records: Bytes,
 }
 
+/// How many transactions there are, for whoever watches the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionCounts {
+    /// Transactional ids that are known.
+    pub ids: usize,
+    /// Open transactions.
+    pub open: usize,
+    /// Those whose markers are being written.
+    pub ending: usize,
+    /// How long the oldest open one has been open, in ms; `None` if none is.
+    pub oldest_open_ms: Option<u64>,
+}
+
 impl Broker {
+    /// How many transactions there are, all at one moment.
+    pub fn transaction_counts(&self) -> TransactionCounts {
+        let now = self.clock.now().wall;
+        self.transactions.shell.look(|machine| TransactionCounts {
+            ids: machine.id_count(),
+            open: machine.open_count(),
+            ending: machine.ending_count(),
+            oldest_open_ms: machine.oldest_open_ms(now),
+        })
+    }
+
     /// The coordinator of transactions.
     pub fn transactions(&self) -> &Shell<Coordinator> {
         &self.transactions.shell

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::duration;
 use super::ended::Ended;
 use super::output::Output;
 
@@ -75,6 +76,11 @@ fn rows(health: &Value) -> Vec<(&'static str, String)> {
         other => other.to_string(),
     };
     let offline = health[OFFLINE].as_array().map_or(0, Vec::len);
+    let oldest = match health["transactions_oldest_open_ms"].as_u64() {
+        Some(ms) => format!(", the oldest for {}", duration::show_age_ms(ms)),
+        None => String::new(),
+    };
+    let (open, ending) = (text("transactions_open"), text("transactions_ending"));
     vec![
         ("status", text("status")),
         ("version", text("version")),
@@ -85,6 +91,8 @@ fn rows(health: &Value) -> Vec<(&'static str, String)> {
         ("topics", text("topics")),
         ("partitions", text("partitions")),
         ("partitions offline", offline.to_string()),
+        ("transactional ids", text("transactional_ids")),
+        ("transactions", format!("{open} open, {ending} ending{oldest}")),
         ("connections", text("connections")),
         ("disk free", format!("{} bytes", text("free_bytes"))),
         ("producers let in", text("accepts_records")),

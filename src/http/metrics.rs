@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::HttpState;
 use super::process::process;
 use super::text::{Text, seconds};
-use crate::broker::{Broker, Cleaner, PartitionView, TopicView};
+use crate::broker::{Broker, Cleaner, PartitionView, TopicView, TransactionCounts};
 use crate::groups::{Command, ListGroups, Reply};
 use crate::partition::Partition;
 use crate::server::{ServerMetrics, TIME_BUCKETS_US};
@@ -35,6 +35,7 @@ pub(super) async fn page(State(state): State<HttpState>) -> Response {
         cleaner(&mut text, broker.cleaner());
         offsets(&mut text, &broker);
         members(&mut text, &broker).await;
+        transactions(&mut text, &broker);
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }
@@ -156,6 +157,14 @@ fn partitions(text: &mut Text, broker: &Broker) {
     let name = "kafka_topic_partition_oldest_offset";
     let help = "Log start offset of a partition.";
     gauge(text, name, help, &|it| it.watermarks().log_start.to_string());
+    let name = "ottla_partition_last_stable_offset_lag";
+    let help =
+        "Offsets that wait for a transaction to end before read_committed consumers see them.";
+    let unstable = |it: &Partition| {
+        let watermarks = it.watermarks();
+        (watermarks.high_watermark.0 - watermarks.last_stable.0).max(0).to_string()
+    };
+    gauge(text, name, help, &unstable);
     let name = "ottla_partition_size_bytes";
     let help = "Bytes in a partition's segments.";
     gauge(text, name, help, &|it| it.size_bytes().to_string());
@@ -271,4 +280,15 @@ async fn members(text: &mut Text, broker: &Broker) {
     for group in groups.into_iter().flatten() {
         text.sample(name, &[("consumergroup", group.group_id.as_str())], group.members.len());
     }
+}
+
+fn transactions(text: &mut Text, broker: &Broker) {
+    let TransactionCounts { ids, open, ending, oldest_open_ms } = broker.transaction_counts();
+    text.single("ottla_transactional_ids", "gauge", "Transactional ids known.", ids);
+    text.single("ottla_transactions_open", "gauge", "Open transactions.", open);
+    let help = "Transactions whose markers are being written.";
+    text.single("ottla_transactions_ending", "gauge", help, ending);
+    let help = "Age of the oldest open transaction; 0 if none is open.";
+    let age = seconds(oldest_open_ms.unwrap_or(0).saturating_mul(1_000));
+    text.single("ottla_transactions_oldest_open_seconds", "gauge", help, age);
 }

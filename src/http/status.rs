@@ -36,6 +36,7 @@ pub(super) async fn health(State(state): State<HttpState>) -> (StatusCode, Json<
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "partitions offline")
     };
+    let transactions = broker.transaction_counts();
     let is_stored = state.durability != Durability::Ephemeral;
     let body = json!({
         "status": status,
@@ -48,6 +49,10 @@ pub(super) async fn health(State(state): State<HttpState>) -> (StatusCode, Json<
         "topics": topics.len(),
         "partitions": partitions.count(),
         "partitions_offline": offline,
+        "transactional_ids": transactions.ids,
+        "transactions_open": transactions.open,
+        "transactions_ending": transactions.ending,
+        "transactions_oldest_open_ms": transactions.oldest_open_ms,
         "connections": state.metrics.connections.load(Ordering::Relaxed),
         "free_bytes": broker.free_bytes(),
         "accepts_records": !broker.is_disk_full(),

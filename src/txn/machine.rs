@@ -14,7 +14,7 @@ use super::state::TransactionState;
 use super::transaction::Transaction;
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId};
+use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
 
 /// How long an overdue transaction waits for a fresh producer id before it is looked at again.
 const SPARE_WAIT_MS: u64 = 1_000;
@@ -66,6 +66,18 @@ impl Coordinator {
     /// How many transactions are open.
     pub fn open_count(&self) -> usize {
         self.deadlines.len()
+    }
+
+    /// How many are ending: their markers are due or being written.
+    pub fn ending_count(&self) -> usize {
+        self.preparing.len()
+    }
+
+    /// How long the oldest open transaction has been open, in ms; `None` if none is.
+    pub fn oldest_open_ms(&self, now: Timestamp) -> Option<u64> {
+        let open = self.deadlines.iter().filter_map(|(_, id)| self.ids.get(id));
+        let oldest = open.map(|transaction| transaction.age_ms(now)).max()?;
+        Some(u64::try_from(oldest).unwrap_or(0))
     }
 
     /// Whether a fresh producer id should be supplied, so that none is lacking when an id is taken or

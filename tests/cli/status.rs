@@ -18,7 +18,12 @@ fn a_running_broker_tells_how_it_is_doing() {
     assert_eq!(health["accepts_records"], json!(true));
     assert!(health["free_bytes"].as_u64().unwrap() > 0);
     let table = run("", &["status", "--http", &format!("http://{http}/")]).ok();
-    for line in ["durability           fsync", "partitions offline   0"] {
+    for line in [
+        "durability           fsync",
+        "partitions offline   0",
+        "transactional ids    0",
+        "transactions         0 open, 0 ending",
+    ] {
         assert!(table.lines().any(|found| found == line), "{table}");
     }
     drop(server);

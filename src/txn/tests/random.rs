@@ -391,6 +391,8 @@ impl World {
         assert!(due.iter().all(|id| self.harness.coordinator.is_ending(id)));
         let open_count = self.known.values().filter(|known| known.open.is_some()).count();
         assert_eq!(self.harness.coordinator.open_count(), open_count);
+        let ending_count = self.harness.coordinator.markers_due().count();
+        assert_eq!(self.harness.coordinator.ending_count(), ending_count);
     }
 
     /// Everyone goes: all that is open times out, its markers are written, and the ids expire.
