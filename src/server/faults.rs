@@ -49,8 +49,8 @@ impl FaultRule {
         Self { api: Some(api), ..self }
     }
 
-    /// Only requests that name this topic: Produce, Fetch, ListOffsets, Metadata and OffsetCommit
-    /// do.
+    /// Only requests that name this topic: Produce, Fetch, ListOffsets, Metadata, OffsetCommit,
+    /// AddPartitionsToTxn, TxnOffsetCommit, WriteTxnMarkers and DescribeProducers do.
     #[must_use]
     pub fn topic(self, name: impl Into<String>) -> Self {
         Self { topic: Some(name.into()), ..self }

@@ -5,6 +5,20 @@ use super::connection::Answer;
 use super::dispatch::{Cx, now};
 use crate::broker::TopicRef;
 use crate::codec::{Message, Reader};
+use crate::protocol::messages::add_offsets_to_txn::{
+    AddOffsetsToTxnRequest, AddOffsetsToTxnResponse,
+};
+use crate::protocol::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    AddPartitionsToTxnResult, AddPartitionsToTxnTopic, AddPartitionsToTxnTopicResult,
+};
+use crate::protocol::messages::describe_producers::{
+    DescribeProducersRequest, DescribeProducersResponse, PartitionResponse, TopicResponse,
+};
+use crate::protocol::messages::describe_transactions::{
+    DescribeTransactionsRequest, DescribeTransactionsResponse, TransactionState,
+};
+use crate::protocol::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use crate::protocol::messages::fetch::{
     FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
@@ -18,6 +32,9 @@ use crate::protocol::messages::leave_group::{LeaveGroupRequest, LeaveGroupRespon
 use crate::protocol::messages::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
+use crate::protocol::messages::list_transactions::{
+    ListTransactionsRequest, ListTransactionsResponse,
+};
 use crate::protocol::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseTopic,
 };
@@ -29,6 +46,14 @@ use crate::protocol::messages::produce::{
     PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use crate::protocol::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
+use crate::protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
+};
+use crate::protocol::messages::write_txn_markers::{
+    WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
+    WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
+};
 use crate::protocol::{ApiKey, ErrorCode};
 use crate::types::TopicId;
 use uuid::Uuid;
@@ -55,6 +80,25 @@ pub(super) fn topics(api: ApiKey, version: i16, mut reader: Reader) -> Vec<Topic
             let topics = it.topics.unwrap_or_default().into_iter();
             topics.map(|it| by_id(it.topic_id, it.name.unwrap_or_default())).collect()
         }),
+        ApiKey::AddPartitionsToTxn => {
+            AddPartitionsToTxnRequest::decode(&mut reader, version).ok().map(|it| {
+                let batched = it.transactions.into_iter().flat_map(|it| it.topics);
+                let topics = it.v3_and_below_topics.into_iter().chain(batched);
+                topics.map(|it| TopicRef::Name(it.name)).collect()
+            })
+        }
+        ApiKey::TxnOffsetCommit => TxnOffsetCommitRequest::decode(&mut reader, version)
+            .ok()
+            .map(|it| it.topics.into_iter().map(|it| TopicRef::Name(it.name)).collect()),
+        ApiKey::WriteTxnMarkers => {
+            WriteTxnMarkersRequest::decode(&mut reader, version).ok().map(|it| {
+                let topics = it.markers.into_iter().flat_map(|it| it.topics);
+                topics.map(|it| TopicRef::Name(it.name)).collect()
+            })
+        }
+        ApiKey::DescribeProducers => DescribeProducersRequest::decode(&mut reader, version)
+            .ok()
+            .map(|it| it.topics.into_iter().map(|it| TopicRef::Name(it.name)).collect()),
         _ => None,
     };
     named.unwrap_or_default()
@@ -87,7 +131,33 @@ pub(super) fn refuse(cx: &Cx, reader: Reader, code: ErrorCode) -> Option<Answer>
             ..Default::default()
         }),
         ApiKey::InitProducerId => now(cx, reader, |_, _: InitProducerIdRequest| {
-            InitProducerIdResponse { error_code: code, ..Default::default() }
+            InitProducerIdResponse { error_code: code, producer_epoch: -1, ..Default::default() }
+        }),
+        _ => return refuse_in_transaction(cx, reader, code),
+    })
+}
+
+/// The requests of transactions.
+fn refuse_in_transaction(cx: &Cx, reader: Reader, code: ErrorCode) -> Option<Answer> {
+    Some(match cx.call.api {
+        ApiKey::AddPartitionsToTxn => now(cx, reader, |_, request| add_partitions(request, code)),
+        ApiKey::AddOffsetsToTxn => now(cx, reader, |_, _: AddOffsetsToTxnRequest| {
+            AddOffsetsToTxnResponse { error_code: code, ..Default::default() }
+        }),
+        ApiKey::EndTxn => now(cx, reader, |_, _: EndTxnRequest| EndTxnResponse {
+            error_code: code,
+            ..Default::default()
+        }),
+        ApiKey::TxnOffsetCommit => now(cx, reader, |_, request| txn_offset_commit(request, code)),
+        ApiKey::WriteTxnMarkers => now(cx, reader, |_, request| write_markers(request, code)),
+        ApiKey::DescribeProducers => {
+            now(cx, reader, |_, request| describe_producers(request, code))
+        }
+        ApiKey::DescribeTransactions => {
+            now(cx, reader, |_, request| describe_transactions(request, code))
+        }
+        ApiKey::ListTransactions => now(cx, reader, |_, _: ListTransactionsRequest| {
+            ListTransactionsResponse { error_code: code, ..Default::default() }
         }),
         _ => return None,
     })
@@ -182,6 +252,106 @@ fn find_coordinator(
         node_id: -1,
         port: -1,
         coordinators: request.coordinator_keys.into_iter().map(row).collect(),
+        ..Default::default()
+    }
+}
+
+fn add_partitions(
+    request: AddPartitionsToTxnRequest,
+    code: ErrorCode,
+) -> AddPartitionsToTxnResponse {
+    let rows = |topics: Vec<AddPartitionsToTxnTopic>| -> Vec<AddPartitionsToTxnTopicResult> {
+        let row = |partition_index: &i32| AddPartitionsToTxnPartitionResult {
+            partition_index: *partition_index,
+            partition_error_code: code,
+        };
+        let topic = |topic: AddPartitionsToTxnTopic| AddPartitionsToTxnTopicResult {
+            results_by_partition: topic.partitions.iter().map(row).collect(),
+            name: topic.name,
+        };
+        topics.into_iter().map(topic).collect()
+    };
+    let results = request.transactions.into_iter().map(|transaction| AddPartitionsToTxnResult {
+        transactional_id: transaction.transactional_id,
+        topic_results: rows(transaction.topics),
+    });
+    AddPartitionsToTxnResponse {
+        results_by_transaction: results.collect(),
+        results_by_topic_v3_and_below: rows(request.v3_and_below_topics),
+        ..Default::default()
+    }
+}
+
+fn txn_offset_commit(
+    request: TxnOffsetCommitRequest,
+    error_code: ErrorCode,
+) -> TxnOffsetCommitResponse {
+    let topics = request.topics.into_iter().map(|topic| TxnOffsetCommitResponseTopic {
+        name: topic.name,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|asked| TxnOffsetCommitResponsePartition {
+                partition_index: asked.partition_index,
+                error_code,
+            })
+            .collect(),
+    });
+    TxnOffsetCommitResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn write_markers(
+    request: WriteTxnMarkersRequest,
+    error_code: ErrorCode,
+) -> WriteTxnMarkersResponse {
+    let marker = |marker: WritableTxnMarker| WritableTxnMarkerResult {
+        producer_id: marker.producer_id,
+        topics: marker
+            .topics
+            .into_iter()
+            .map(|topic| WritableTxnMarkerTopicResult {
+                name: topic.name,
+                partitions: topic
+                    .partition_indexes
+                    .iter()
+                    .map(|index| WritableTxnMarkerPartitionResult {
+                        partition_index: *index,
+                        error_code,
+                    })
+                    .collect(),
+            })
+            .collect(),
+    };
+    WriteTxnMarkersResponse { markers: request.markers.into_iter().map(marker).collect() }
+}
+
+fn describe_producers(
+    request: DescribeProducersRequest,
+    error_code: ErrorCode,
+) -> DescribeProducersResponse {
+    let topics = request.topics.into_iter().map(|topic| TopicResponse {
+        name: topic.name,
+        partitions: topic
+            .partition_indexes
+            .iter()
+            .map(|index| PartitionResponse {
+                partition_index: *index,
+                error_code,
+                ..Default::default()
+            })
+            .collect(),
+    });
+    DescribeProducersResponse { topics: topics.collect(), ..Default::default() }
+}
+
+fn describe_transactions(
+    request: DescribeTransactionsRequest,
+    error_code: ErrorCode,
+) -> DescribeTransactionsResponse {
+    let row =
+        |transactional_id| TransactionState { error_code, transactional_id, ..Default::default() };
+    DescribeTransactionsResponse {
+        transaction_states: request.transactional_ids.into_iter().map(row).collect(),
         ..Default::default()
     }
 }

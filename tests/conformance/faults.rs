@@ -5,6 +5,21 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use ottla::clock::Clock;
+use ottla::protocol::messages::add_offsets_to_txn::AddOffsetsToTxnRequest;
+use ottla::protocol::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnRequest, AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction,
+};
+use ottla::protocol::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
+use ottla::protocol::messages::describe_transactions::DescribeTransactionsRequest;
+use ottla::protocol::messages::end_txn::EndTxnRequest;
+use ottla::protocol::messages::init_producer_id::InitProducerIdRequest;
+use ottla::protocol::messages::list_transactions::ListTransactionsRequest;
+use ottla::protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use ottla::protocol::messages::write_txn_markers::{
+    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
+};
 use ottla::protocol::{ApiKey, ErrorCode};
 use ottla::{Fault, FaultRule};
 
@@ -81,6 +96,85 @@ fn a_request_or_its_answer_can_be_lost() {
     let _cut = client.send(PRODUCE, &kit::produce_request(&topic, 0, Batch::of(&["second"])));
     client.expect_closed();
     assert_eq!(kit::end_offset(&mut broker.connect(), &topic, 0), 2);
+}
+
+/// The codes of the partitions of a topic in every request of transactions that names one.
+fn codes_by_topic(client: &mut Client, topic: &str) -> Vec<(ApiKey, Vec<ErrorCode>)> {
+    let (name, partitions) = (topic.to_owned(), vec![0, 1]);
+    let topics = vec![AddPartitionsToTxnTopic { name, partitions }];
+    let transaction =
+        AddPartitionsToTxnTransaction { topics: topics.clone(), ..Default::default() };
+    let added = AddPartitionsToTxnRequest { v3_and_below_topics: topics, ..Default::default() };
+    let added = client.call(3, &added).results_by_topic_v3_and_below.remove(0);
+    let batched =
+        AddPartitionsToTxnRequest { transactions: vec![transaction], ..Default::default() };
+    let mut batched = client.call(4, &batched).results_by_transaction.remove(0);
+    let added = [added, batched.topic_results.remove(0)].map(|topic| {
+        topic.results_by_partition.iter().map(|row| row.partition_error_code).collect::<Vec<_>>()
+    });
+
+    let partition =
+        |partition_index| TxnOffsetCommitRequestPartition { partition_index, ..Default::default() };
+    let partitions = vec![partition(0), partition(1)];
+    let topics = vec![TxnOffsetCommitRequestTopic { name: topic.to_owned(), partitions }];
+    let commit = TxnOffsetCommitRequest { topics, ..Default::default() };
+    let committed = client.call(3, &commit).topics.remove(0).partitions;
+
+    let (name, partition_indexes) = (topic.to_owned(), vec![0, 1]);
+    let topics = vec![WritableTxnMarkerTopic { name, partition_indexes }];
+    let marker = WritableTxnMarker { producer_id: 4242, topics, ..Default::default() };
+    let mut written = client.call(1, &WriteTxnMarkersRequest { markers: vec![marker] });
+    let written = written.markers.remove(0).topics.remove(0).partitions;
+
+    let (name, partition_indexes) = (topic.to_owned(), vec![0, 1]);
+    let request =
+        DescribeProducersRequest { topics: vec![TopicRequest { name, partition_indexes }] };
+    let described = client.call(0, &request).topics.remove(0).partitions;
+    let [added, batched] = added;
+    vec![
+        (ApiKey::AddPartitionsToTxn, added),
+        (ApiKey::AddPartitionsToTxn, batched),
+        (ApiKey::TxnOffsetCommit, committed.iter().map(|row| row.error_code).collect()),
+        (ApiKey::WriteTxnMarkers, written.iter().map(|row| row.error_code).collect()),
+        (ApiKey::DescribeProducers, described.iter().map(|row| row.error_code).collect()),
+    ]
+}
+
+#[test]
+fn requests_of_transactions_are_refused_by_topic() {
+    let code = ErrorCode::KafkaStorageError;
+    let broker = with([FaultRule::new(Fault::Error(code)).topic("hit").client_id("refused")]);
+    let mut client = broker.connect();
+    for name in ["hit", "spared"] {
+        kit::create_topic(&mut client, name, 2, &[]);
+    }
+    client.client_id = Some("refused".to_owned());
+    for (api, codes) in codes_by_topic(&mut client, "hit") {
+        assert_eq!(codes, [code; 2], "{api:?}");
+    }
+    for (api, codes) in codes_by_topic(&mut client, "spared") {
+        assert!(codes.len() == 2 && !codes.contains(&code), "{api:?}: {codes:?}");
+    }
+}
+
+#[test]
+fn requests_of_transactions_are_refused_whole() {
+    let code = ErrorCode::CoordinatorNotAvailable;
+    let broker = with([FaultRule::new(Fault::Error(code)).client_id("refused")]);
+    let mut client = broker.connect();
+    client.client_id = Some("refused".to_owned());
+    let id = || "id".to_owned();
+    let init = InitProducerIdRequest { transactional_id: Some(id()), ..Default::default() };
+    let init = client.call(4, &init);
+    assert_eq!((init.error_code, init.producer_id, init.producer_epoch), (code, -1, -1));
+    let offsets = AddOffsetsToTxnRequest { transactional_id: id(), ..Default::default() };
+    assert_eq!(client.call(3, &offsets).error_code, code);
+    let end = client.call(5, &EndTxnRequest { transactional_id: id(), ..Default::default() });
+    assert_eq!((end.error_code, end.producer_id, end.producer_epoch), (code, -1, -1));
+    assert_eq!(client.call(1, &ListTransactionsRequest::default()).error_code, code);
+    let describe = DescribeTransactionsRequest { transactional_ids: vec![id(), id()] };
+    let states = client.call(0, &describe).transaction_states;
+    assert_eq!(states.iter().map(|state| state.error_code).collect::<Vec<_>>(), [code; 2]);
 }
 
 #[test]
