@@ -40,5 +40,6 @@ mod timestamps;
 mod topics;
 mod transaction_offsets;
 mod txn;
+mod txn_back_to_back;
 mod vectors;
 mod versions;

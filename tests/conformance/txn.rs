@@ -99,27 +99,6 @@ fn what_times_out() {
     check("txn/timeout.txt");
 }
 
-/// Differs from Kafka: there a client that is quick meets 51 while the markers are written.
-#[test]
-fn of_many_without_a_pause_none_has_to_wait() {
-    let mut scenario = Scenario::new();
-    if scenario.client.is_kafka() {
-        return;
-    }
-    let mut tell = |line: &str| scenario.ask(&Command::parse(line));
-    assert_eq!(tell("init v4"), "0 A 0");
-    for round in 0..500 {
-        assert_eq!(tell("produce v12 p0 seq=0"), format!("0 at {}", 2 * round));
-        assert_eq!(tell("end v5 commit"), format!("0 A {}", round + 1));
-    }
-    for round in 500..1000 {
-        assert_eq!(tell("add v3 p0"), "0");
-        let sequence = round - 500;
-        assert_eq!(tell(&format!("produce v11 p0 seq={sequence}")), format!("0 at {}", 2 * round));
-        assert_eq!(tell("end v3 abort"), "0");
-    }
-}
-
 #[track_caller]
 fn check(file: &str) {
     script::run(file, Scenario::new, Scenario::step);
