@@ -267,7 +267,7 @@ config_keys! {
         /// writes to two counts twice. Beyond it a partition forgets its oldest ones.
         "ottla.max.producers" => ottla_max_producers: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
-        /// The most transactional ids.
+        /// The most transactional ids. Beyond it the one is forgotten that has been idle longest.
         "ottla.max.transactional.ids" => ottla_max_transactional_ids: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
         /// What to do with a replication factor above the number of nodes: `clamp` makes as many

@@ -10,7 +10,8 @@ pub struct TxnConfig {
     pub id_expiration_ms: i64,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`: how often that is looked at.
     pub expiration_check_interval_ms: u64,
-    /// `ottla.max.transactional.ids`: ids of one coordinator; Kafka has no such limit.
+    /// `ottla.max.transactional.ids`: ids of one coordinator; Kafka has no such limit. Beyond it those
+    /// are forgotten that have been idle longest.
     pub id_count_max: usize,
     /// Partitions of one transaction; Kafka has no such limit. Every partition that is added writes
     /// all of them again.

@@ -35,8 +35,8 @@ pub enum TxnError {
         /// What came; -1 is none.
         producer_epoch: ProducerEpoch,
     },
-    /// 44 POLICY_VIOLATION: the coordinator has all the ids it may have. Not one that is retried:
-    /// clients would wait for ever without a word.
+    /// 44 POLICY_VIOLATION: the coordinator has all the ids it may have, and each of them has a
+    /// transaction open or ending. Not one that is retried: clients would wait for ever without a word.
     #[error("no room: at most {max} transactional ids")]
     TooManyTransactionalIds {
         /// `ottla.max.transactional.ids`.

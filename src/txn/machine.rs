@@ -11,7 +11,7 @@ use super::listing::{describe, list};
 use super::records::TransactionRecord;
 use super::requests::{check_id, not_found};
 use super::state::TransactionState;
-use super::transaction::Transaction;
+use super::transaction::{Calendar, Transaction};
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
 use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
@@ -30,6 +30,8 @@ pub struct Coordinator {
     pub(super) ids: BTreeMap<Arc<str>, Transaction>,
     /// Of every open transaction.
     deadlines: BTreeSet<(Monotonic, Arc<str>)>,
+    /// The ids without an open or ending transaction, with the time of their last change.
+    pub(super) idle: BTreeSet<(Timestamp, Arc<str>)>,
     /// Those with markers due.
     pub(super) preparing: BTreeSet<Arc<str>>,
     /// Those among them that nobody was told of.
@@ -49,6 +51,7 @@ impl Coordinator {
             config,
             ids: BTreeMap::new(),
             deadlines: BTreeSet::new(),
+            idle: BTreeSet::new(),
             preparing: BTreeSet::new(),
             untold: BTreeSet::new(),
             waiter: None,
@@ -141,16 +144,25 @@ impl Coordinator {
         })
     }
 
-    /// Takes up the state of an id: its deadline, and whether it has markers due.
-    pub(super) fn settle(&mut self, id: &str, deadline_before: Option<Monotonic>) {
+    /// Takes up the state of an id: its deadline, since when it is idle, and whether it has markers
+    /// due.
+    pub(super) fn settle(&mut self, id: &str, before: Calendar) {
         let Some(transaction) = self.ids.get(id) else { return };
-        let id = &transaction.id;
-        if deadline_before != transaction.deadline {
-            if let Some(at) = deadline_before {
+        let (id, now) = (&transaction.id, transaction.calendar());
+        if before.deadline != now.deadline {
+            if let Some(at) = before.deadline {
                 self.deadlines.remove(&(at, Arc::clone(id)));
             }
-            if let Some(at) = transaction.deadline {
+            if let Some(at) = now.deadline {
                 self.deadlines.insert((at, Arc::clone(id)));
+            }
+        }
+        if before.idle_since != now.idle_since {
+            if let Some(since) = before.idle_since {
+                self.idle.remove(&(since, Arc::clone(id)));
+            }
+            if let Some(since) = now.idle_since {
+                self.idle.insert((since, Arc::clone(id)));
             }
         }
         if !transaction.state.is_prepared() {
@@ -163,8 +175,12 @@ impl Coordinator {
 
     fn remove(&mut self, id: &str) {
         let Some(transaction) = self.ids.remove(id) else { return };
-        if let Some(at) = transaction.deadline {
+        let Calendar { deadline, idle_since } = transaction.calendar();
+        if let Some(at) = deadline {
             self.deadlines.remove(&(at, Arc::clone(&transaction.id)));
+        }
+        if let Some(since) = idle_since {
+            self.idle.remove(&(since, Arc::clone(&transaction.id)));
         }
         self.preparing.remove(id);
         self.untold.remove(id);
@@ -203,30 +219,45 @@ impl Coordinator {
 
     fn postpone(&mut self, id: &str, until: Monotonic) {
         let Some(transaction) = self.ids.get_mut(id) else { return };
-        let before = transaction.deadline.replace(until);
+        let before = transaction.calendar();
+        transaction.deadline = Some(until);
         self.settle(id, before);
     }
 
     /// Forgets ids that nobody has used for long.
     fn expire(&mut self, now: Now, effects: &mut Out) {
         let believed = self.expiration_time.look(now);
-        let is_old = |transaction: &&Transaction| {
-            let is_idle = match transaction.state {
-                TransactionState::Empty | TransactionState::Complete(_) => true,
-                TransactionState::Ongoing | TransactionState::Prepare(_) => false,
-            };
-            is_idle && transaction.updated.plus_ms(self.config.id_expiration_ms) <= believed
-        };
-        let old: Vec<_> = self
-            .ids
-            .values()
-            .filter(is_old)
-            .map(|transaction| Arc::clone(&transaction.id))
-            .collect();
+        let max = self.config.id_expiration_ms;
+        let is_old = |(since, _): &&(Timestamp, Arc<str>)| since.plus_ms(max) <= believed;
+        let old = self.idle.iter().take_while(is_old);
+        let old: Vec<_> = old.map(|(_, id)| Arc::clone(id)).collect();
         for id in old {
-            self.remove(&id);
-            effects.write(TransactionRecord { transactional_id: id.to_string(), metadata: None });
+            self.forget(&id, effects);
         }
+    }
+
+    /// Makes room for one more id. Unlike Kafka: where there is none, those ids go that have been idle
+    /// longest, as if their time had come.
+    ///
+    /// # Errors
+    /// `TooManyTransactionalIds` if all the others have a transaction open or ending.
+    pub(super) fn make_room(&mut self, effects: &mut Out) -> Result<(), TxnError> {
+        let max = self.config.id_count_max;
+        if self.ids.len() - self.idle.len() >= max {
+            return Err(TxnError::TooManyTransactionalIds { max });
+        }
+        while self.ids.len() >= max
+            && let Some((_, longest)) = self.idle.first()
+        {
+            let id = Arc::clone(longest);
+            self.forget(&id, effects);
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, id: &str, effects: &mut Out) {
+        self.remove(id);
+        effects.write(TransactionRecord { transactional_id: id.to_owned(), metadata: None });
     }
 
     /// What a restart would bring back. Under test only.
@@ -238,14 +269,18 @@ impl Coordinator {
     /// Panics if an invariant does not hold. Under test only.
     #[cfg(test)]
     pub(super) fn check(&self) {
-        let (mut deadlines, mut preparing) = (BTreeSet::new(), BTreeSet::new());
+        let (mut deadlines, mut idle) = (BTreeSet::new(), BTreeSet::new());
+        let mut preparing = BTreeSet::new();
         for (id, transaction) in &self.ids {
             assert_eq!(id, &transaction.id);
             transaction.check();
-            deadlines.extend(transaction.deadline.map(|at| (at, Arc::clone(id))));
+            let Calendar { deadline, idle_since } = transaction.calendar();
+            deadlines.extend(deadline.map(|at| (at, Arc::clone(id))));
+            idle.extend(idle_since.map(|since| (since, Arc::clone(id))));
             preparing.extend(transaction.state.is_prepared().then(|| Arc::clone(id)));
         }
         assert_eq!(deadlines, self.deadlines, "each open transaction has its deadline");
+        assert_eq!(idle, self.idle, "each id without a transaction can be forgotten");
         assert_eq!(preparing, self.preparing, "each ending transaction has markers due");
         assert!(self.untold.is_subset(&self.preparing), "only markers that are due are told");
         assert!(self.waiter.is_none() || self.untold.is_empty(), "who waits is told");
@@ -319,7 +354,7 @@ impl Machine for Coordinator {
         self.remove(&id);
         if let Some(transaction) = kept {
             self.ids.insert(Arc::clone(&id), transaction);
-            self.settle(&id, None);
+            self.settle(&id, Calendar::default());
         }
     }
 }

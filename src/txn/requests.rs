@@ -10,7 +10,7 @@ use super::command::{
 use super::error::TxnError;
 use super::machine::{Coordinator, Out};
 use super::state::{TransactionState, TransactionVersion};
-use super::transaction::{Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
+use super::transaction::{Calendar, Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
 use crate::records::Outcome;
 use crate::types::{Now, ProducerId};
 
@@ -42,10 +42,10 @@ impl Coordinator {
         step: impl FnOnce(&mut Transaction),
     ) -> Result<(), TxnError> {
         let transaction = self.ids.get_mut(id).ok_or_else(|| not_found(id))?;
-        let deadline_before = transaction.deadline;
+        let before = transaction.calendar();
         step(transaction);
         effects.write(transaction.record());
-        self.settle(id, deadline_before);
+        self.settle(id, before);
         Ok(())
     }
 
@@ -99,15 +99,16 @@ impl Coordinator {
         if request.transactional_id.chars().any(char::is_control) {
             return Err(TxnError::ControlCharacters);
         }
-        let max = self.config.id_count_max;
-        if self.ids.len() >= max {
-            return Err(TxnError::TooManyTransactionalIds { max });
+        if self.spares.is_empty() {
+            return Err(TxnError::ProducerIdNeeded);
         }
+        self.make_room(effects)?;
         let id: Arc<str> = Arc::from(request.transactional_id.as_str());
         let transaction = Transaction::new(Arc::clone(&id), self.spare()?, request.timeout_ms, now);
         let producer = transaction.producer();
         effects.write(transaction.record());
-        self.ids.insert(id, transaction);
+        self.ids.insert(Arc::clone(&id), transaction);
+        self.settle(&id, Calendar::default());
         Ok(producer)
     }
 

@@ -44,6 +44,15 @@ pub(super) struct Transaction {
     pub(super) deadline: Option<Monotonic>,
 }
 
+/// The times by which an id is found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calendar {
+    /// Until when an open transaction has time.
+    pub(super) deadline: Option<Monotonic>,
+    /// The last change of an id that has no transaction open or ending.
+    pub(super) idle_since: Option<Timestamp>,
+}
+
 /// What an EndTxn comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
@@ -91,6 +100,15 @@ impl Transaction {
                 Producer { producer_id, producer_epoch: ProducerEpoch(0), ..self.producer() }
             }
         }
+    }
+
+    /// The times by which it is found.
+    pub(super) fn calendar(&self) -> Calendar {
+        let idle_since = match self.state {
+            TransactionState::Empty | TransactionState::Complete(_) => Some(self.updated),
+            TransactionState::Ongoing | TransactionState::Prepare(_) => None,
+        };
+        Calendar { deadline: self.deadline, idle_since }
     }
 
     /// Whether no epoch is left for a further producer.
