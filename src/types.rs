@@ -76,6 +76,35 @@ impl Monotonic {
     }
 }
 
+/// By which rules a transaction goes: Kafka's feature `transaction.version`, as the version of a
+/// client's request tells it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TransactionVersion {
+    /// The client adds partitions itself, and its epoch stays the same when a transaction ends, which
+    /// is what the markers carry (KIP-98): Produce below 12, EndTxn below 5. Level 1 of the feature,
+    /// which is about the coordinator's records alone, is this too.
+    #[default]
+    V0,
+    /// The broker adds partitions, and every end raises the epoch: the markers carry the new one
+    /// (KIP-890).
+    V2,
+}
+
+impl TransactionVersion {
+    /// The feature's level, as records and requests have it.
+    pub fn level(self) -> i16 {
+        match self {
+            Self::V0 => 0,
+            Self::V2 => 2,
+        }
+    }
+
+    /// The rules at a level of the feature.
+    pub fn from_level(level: i16) -> Self {
+        if level >= 2 { Self::V2 } else { Self::V0 }
+    }
+}
+
 /// Both clocks read together: what a machine is told about time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {

@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::open::OFFSETS_TOPIC;
+use super::open::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use super::txns::OFFSETS_PARTITION;
 use super::{Broker, ShellError};
+use crate::config::value::Durability;
 use crate::groups::{self, GroupError};
-use crate::partition::{
-    AppendError, Marker, Partition, ProducerError, ProducerState, TransactionVersion,
-};
+use crate::partition::{AppendError, Marker, Partition, ProducerError, ProducerState};
 use crate::records::{EndMarker, Outcome};
-use crate::txn::{self, Command, MarkersDue, Reply};
-use crate::types::{Offset, PartitionIndex};
+use crate::txn::{Command, MarkersDue, Reply};
+use crate::types::{Offset, PartitionIndex, TransactionVersion};
 
 /// Markers that could not be written are tried again after so long, in ms; each time after twice as
 /// long, up to this.
@@ -30,6 +29,9 @@ pub enum MarkerError {
     /// No such topic or partition.
     #[error("unknown topic or partition")]
     UnknownTopicOrPartition,
+    /// The coordinator's own journal, which has no transactions in it.
+    #[error("only the coordinator writes {TRANSACTIONS_TOPIC}")]
+    OwnJournal,
     /// The partition refused it, or could not store it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -46,6 +48,7 @@ impl MarkerError {
     fn is_done(&self) -> bool {
         match self {
             Self::UnknownTopicOrPartition
+            | Self::OwnJournal
             | Self::Group(GroupError::InvalidProducerEpoch { .. })
             | Self::Append(AppendError::Producer(
                 ProducerError::InvalidEpoch { .. } | ProducerError::EpochNotBumped { .. },
@@ -160,12 +163,8 @@ impl Broker {
         places: Vec<Place>,
     ) -> Vec<(Place, Result<Appended, MarkerError>)> {
         let end = EndMarker { outcome: due.outcome, coordinator_epoch: due.coordinator_epoch };
-        let version = match due.version {
-            txn::TransactionVersion::V0 => TransactionVersion::V1,
-            txn::TransactionVersion::V2 => TransactionVersion::V2,
-        };
         let (producer_id, producer_epoch) = (due.producer.producer_id, due.producer.producer_epoch);
-        let marker = Marker { producer_id, producer_epoch, end, version };
+        let marker = Marker { producer_id, producer_epoch, end, version: due.version };
         let append = |(topic, index): Place| {
             let appended = self.append_own_marker(&marker, &topic, index);
             ((topic, index), appended)
@@ -199,6 +198,9 @@ impl Broker {
         topic: &str,
         index: PartitionIndex,
     ) -> Result<Appended, MarkerError> {
+        if topic == TRANSACTIONS_TOPIC {
+            return Err(MarkerError::OwnJournal);
+        }
         if (topic, index) == (OFFSETS_TOPIC, OFFSETS_PARTITION) {
             let end = groups::EndTransaction {
                 producer_id: marker.producer_id,
@@ -249,19 +251,32 @@ impl Broker {
         }
     }
 
-    /// Ends a producer's transaction in one partition, whatever the coordinator thinks: what an
-    /// operator does about one that hangs. On disk on return.
-    ///
-    /// # Errors
-    /// See [`MarkerError`].
-    pub async fn write_marker(
+    /// Ends producers' transactions in partitions, whatever the coordinator thinks: what an operator
+    /// does about those that hang. All are appended before the first is waited for, and on disk on
+    /// return. One result for each.
+    pub async fn write_markers_by_hand(
         &self,
-        marker: &Marker,
-        topic: &str,
-        partition: PartitionIndex,
-    ) -> Result<(), MarkerError> {
-        let appended = self.append_marker(marker, topic, partition)?;
-        self.durable(appended).await
+        markers: &[(Marker, &str, PartitionIndex)],
+    ) -> Vec<Result<(), MarkerError>> {
+        let append = |(marker, topic, index): &(Marker, &str, PartitionIndex)| {
+            self.append_marker(marker, topic, *index)
+        };
+        let all: Vec<_> = markers.iter().map(append).collect();
+        if self.partition_context.durability != Durability::Ephemeral {
+            for appended in all.iter().flatten() {
+                if let Appended::InPartition(partition, _) = appended {
+                    partition.request_sync();
+                }
+            }
+        }
+        let mut results = Vec::with_capacity(all.len());
+        for appended in all {
+            results.push(match appended {
+                Ok(appended) => self.durable(appended).await,
+                Err(error) => Err(error),
+            });
+        }
+        results
     }
 
     /// Aborts, at the start, transactions that partitions have open and the coordinator knows nothing
@@ -288,7 +303,7 @@ impl Broker {
             return;
         }
         let end = EndMarker { outcome: Outcome::Abort, coordinator_epoch: 0 };
-        let version = TransactionVersion::V1;
+        let version = TransactionVersion::V0;
         let marker = Marker { producer_id, producer_epoch, end, version };
         match self.append_own_marker(&marker, topic, partition) {
             Ok(_) => tracing::warn!(topic, %partition, %producer_id,

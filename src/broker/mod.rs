@@ -37,7 +37,7 @@ pub use fetch::{Fetch, FetchError, Fetched, Look, PartitionFetch};
 pub use markers::MarkerError;
 pub use offline::{Access, OfflineError, OfflineFolder, StrayFate, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
-pub use open::{BrokerOptions, CloseError};
+pub use open::{BrokerOptions, CloseError, TRANSACTIONS_TOPIC};
 pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
 pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;

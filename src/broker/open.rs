@@ -32,7 +32,8 @@ use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 pub(super) const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
 pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
-pub(super) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+/// The topic that the coordinator of transactions keeps its journal in.
+pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
 /// Whether a topic is the journal of a coordinator.
 pub(super) fn is_journal(topic: &str) -> bool {

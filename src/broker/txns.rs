@@ -24,13 +24,13 @@ use crate::config::broker::BrokerConfig;
 use crate::config::value::Durability;
 use crate::groups::{self, CommitOffsetsInTransaction, GroupError, PartitionResults};
 use crate::machine::Machine;
-use crate::partition::{Journal, JournalEntry, JournalRecord, TransactionVersion};
+use crate::partition::{Journal, JournalEntry, JournalRecord};
 use crate::records::{BatchHeader, Outcome};
 use crate::txn::{
     self, AddPartitions, Command, Coordinator, EndTransaction, InitProducerId, PartitionList,
     Producer, Reply, TransactionRecord, TxnConfig, TxnError, VerifyPartitions,
 };
-use crate::types::{Monotonic, Now, PartitionIndex};
+use crate::types::{Monotonic, Now, PartitionIndex, TransactionVersion};
 
 /// The longest that a request waits for the end of the transaction before, in ms.
 const HELD_BACK_MS: u64 = 1_000;
@@ -204,7 +204,7 @@ impl Broker {
         &self,
         producer: &Producer,
         partitions: PartitionList,
-        version: txn::TransactionVersion,
+        version: TransactionVersion,
     ) -> Result<(), TransactionError> {
         let add = AddPartitions { producer: producer.clone(), partitions, version };
         let id = &producer.transactional_id;
@@ -222,7 +222,7 @@ impl Broker {
     pub async fn add_offsets_to_transaction(
         &self,
         producer: &Producer,
-        version: txn::TransactionVersion,
+        version: TransactionVersion,
     ) -> Result<(), TransactionError> {
         self.add_to_transaction(producer, offsets_partition(), version).await
     }
@@ -236,7 +236,7 @@ impl Broker {
         &self,
         producer: &Producer,
         outcome: Outcome,
-        version: txn::TransactionVersion,
+        version: TransactionVersion,
     ) -> Result<Producer, TransactionError> {
         let id = &producer.transactional_id;
         if outcome == Outcome::Commit {
@@ -302,10 +302,9 @@ impl Broker {
         });
         let answer = match version {
             TransactionVersion::V2 => {
-                let version = txn::TransactionVersion::V2;
                 self.add_to_transaction(&producer, wanted.collect(), version).await
             }
-            TransactionVersion::V1 => self.check_part_of(&producer, wanted.collect()).await,
+            TransactionVersion::V0 => self.check_part_of(&producer, wanted.collect()).await,
         };
         let answer = answer.map_err(Arc::new);
         let now = self.clock.now();
@@ -333,7 +332,9 @@ impl Broker {
         now: Now,
     ) -> Result<Written, ProduceError> {
         let (topic, partition) = self.writable(&batch.topic, batch.partition)?;
-        let append = || partition.append_beginning(batch.records, version, now);
+        // All that takes long comes first: every transaction waits for what is done while one looks.
+        let admitted = partition.admit(batch.records, now);
+        let append = || partition.append_admitted(admitted?, version, now);
         let is_checked = version == TransactionVersion::V2
             || self.settings().transaction_partition_verification_enable;
         let appended = self.transactions.shell.look(|machine| {
@@ -397,7 +398,7 @@ impl Broker {
         let (producer_id, producer_epoch) = (commit.producer_id, commit.producer_epoch);
         let producer = Producer { transactional_id, producer_id, producer_epoch };
         if adds {
-            self.add_offsets_to_transaction(&producer, txn::TransactionVersion::V2).await?;
+            self.add_offsets_to_transaction(&producer, TransactionVersion::V2).await?;
         } else {
             self.check_part_of(&producer, offsets_partition()).await?;
         }

@@ -9,11 +9,19 @@ use super::admission;
 use super::cache_window::PIECE_BYTES;
 use super::error::AppendError;
 use super::partition::{Appended, Partition, Writer};
-use super::producers::{Checked, Marker, Producers, TransactionVersion};
+use super::producers::{Checked, Marker, Producers};
 use crate::config::value::Durability;
 use crate::log::Log;
 use crate::records::{BatchHeader, ValidBatch};
-use crate::types::{Now, Offset};
+use crate::types::{Now, Offset, Timestamp, TransactionVersion};
+
+/// A batch that nothing is wrong with by itself: only its place is left to be looked at.
+#[derive(Debug)]
+pub struct Admitted {
+    batch: ValidBatch,
+    /// The time that the broker gave it.
+    log_append_time: Option<Timestamp>,
+}
 
 /// Whether a transactional batch may begin a transaction here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +49,7 @@ impl Beginning {
 
     fn version(self) -> TransactionVersion {
         match self {
-            Self::Refused => TransactionVersion::V1,
+            Self::Refused => TransactionVersion::V0,
             Self::Allowed(version) => version,
         }
     }
@@ -57,32 +65,46 @@ impl Partition {
     /// producer and epoch have no transaction open here: ask the coordinator, then
     /// [`Partition::append_beginning`]. All others: see [`AppendError`].
     pub fn append(self: &Arc<Self>, sent: Bytes, now: Now) -> Result<Appended, AppendError> {
-        self.append_sent(sent, Beginning::Refused, now)
+        if let Ok(header) = BatchHeader::parse(&sent)
+            && header.attributes.is_transactional()
+        {
+            Beginning::Refused.check(&self.lock().producers, &header)?;
+        }
+        self.store_admitted(self.admit(sent, now)?, Beginning::Refused, now)
     }
 
     /// As [`Partition::append`], of a transactional batch that may begin its producer's transaction
-    /// here. The caller knows that the coordinator has this partition in the transaction, and keeps
-    /// that from ending until this returns: so no marker comes before the batch (KIP-890).
+    /// here: [`Partition::admit`] and [`Partition::append_admitted`] in one.
     pub fn append_beginning(
         self: &Arc<Self>,
         sent: Bytes,
         version: TransactionVersion,
         now: Now,
     ) -> Result<Appended, AppendError> {
-        self.append_sent(sent, Beginning::Allowed(version), now)
+        self.append_admitted(self.admit(sent, now)?, version, now)
     }
 
-    fn append_sent(
+    /// Stores a transactional batch that may begin its producer's transaction here. The caller knows
+    /// that the coordinator has this partition in the transaction, and keeps that from ending until
+    /// this returns: so no marker comes before the batch (KIP-890).
+    ///
+    /// # Errors
+    /// `Producer`, `DiskFull` and `Storage`: see [`AppendError`].
+    pub fn append_admitted(
         self: &Arc<Self>,
-        sent: Bytes,
-        beginning: Beginning,
+        admitted: Admitted,
+        version: TransactionVersion,
         now: Now,
     ) -> Result<Appended, AppendError> {
-        if let Ok(header) = BatchHeader::parse(&sent)
-            && header.attributes.is_transactional()
-        {
-            beginning.check(&self.lock().producers, &header)?;
-        }
+        self.store_admitted(admitted, Beginning::Allowed(version), now)
+    }
+
+    /// Checks what a producer sent for this partition, all of it that asks for no lock: its checksum,
+    /// its records and the topic's rules. Stores nothing.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn admit(&self, sent: Bytes, now: Now) -> Result<Admitted, AppendError> {
         let config = self.config.load();
         let batch = ValidBatch::parse_within(sent, config.max_message_bytes)?;
         let batch = admission::admit(batch, &config, now.wall)?;
@@ -90,16 +112,26 @@ impl Partition {
         if size > max {
             return Err(AppendError::LargerThanSegment { size, max });
         }
-        if !self.context.space.take(size) {
+        let log_append_time = config.log_append_time.then_some(now.wall);
+        Ok(Admitted { batch, log_append_time })
+    }
+
+    fn store_admitted(
+        self: &Arc<Self>,
+        admitted: Admitted,
+        beginning: Beginning,
+        now: Now,
+    ) -> Result<Appended, AppendError> {
+        let Admitted { batch, log_append_time } = admitted;
+        if !self.context.space.take(batch.size_bytes()) {
             return Err(AppendError::DiskFull);
         }
         let mut appended = self.store(batch, now, |producers, header| {
             beginning.check(producers, header)?;
             Ok(producers.check(header, beginning.version())?)
         })?;
-        if config.log_append_time && appended.log_append_time.is_none() {
-            appended.log_append_time = Some(now.wall);
-        }
+        // That of the stored one, where it is sent again.
+        appended.log_append_time = appended.log_append_time.or(log_append_time);
         Ok(appended)
     }
 

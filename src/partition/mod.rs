@@ -29,6 +29,7 @@ mod tests;
 mod transactions;
 mod waiters;
 
+pub use appending::Admitted;
 pub use compaction::{Compacted, CompactionError};
 pub use error::{AppendError, ReadError, RecordError};
 pub use flusher::{Flusher, Rounds};
@@ -36,9 +37,7 @@ pub use journal::{Journal, JournalEntry, JournalError, JournalRecord};
 pub use partition::{
     Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName, Watermarks,
 };
-pub use producers::{
-    Checked, Marker, ProducerError, ProducerSlots, ProducerState, Producers, TransactionVersion,
-};
+pub use producers::{Checked, Marker, ProducerError, ProducerSlots, ProducerState, Producers};
 pub use reading::Read;
 pub use registry::{Registry, Topic};
 pub use space::Space;

@@ -20,7 +20,7 @@ mod tests;
 use std::collections::{HashMap, VecDeque};
 
 pub(super) use learn::learn;
-pub use rules::{Checked, Marker, ProducerError, TransactionVersion};
+pub use rules::{Checked, Marker, ProducerError};
 pub use slots::ProducerSlots;
 
 use super::aborted::AbortedTransactions;

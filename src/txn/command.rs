@@ -3,9 +3,9 @@
 
 use super::error::TxnError;
 use super::listing::{IdPattern, ListedTransaction};
-use super::state::{TransactionState, TransactionVersion};
+use super::state::TransactionState;
 use crate::records::Outcome;
-use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TransactionVersion};
 
 /// Topics by name, each with its partitions.
 pub type PartitionList = Vec<(String, Vec<PartitionIndex>)>;

@@ -58,4 +58,4 @@ pub use error::TxnError;
 pub use listing::{IdPattern, ListedTransaction};
 pub use machine::Coordinator;
 pub use records::{RecordError, TransactionMetadata, TransactionPartitions, TransactionRecord};
-pub use state::{TransactionState, TransactionVersion};
+pub use state::TransactionState;

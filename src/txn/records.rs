@@ -64,7 +64,7 @@ message! {
         last_update_timestamp: i64,                              0+;
         /// When the last transaction began, in ms since 1970; -1 before the first.
         start_timestamp: i64,                                    0+;
-        /// The level of a [`TransactionVersion`](super::TransactionVersion).
+        /// The level of a [`TransactionVersion`](crate::types::TransactionVersion).
         client_transaction_version: i16,                         1+ ignorable, tag 2;
     }
     /// The partitions of one topic.

@@ -9,10 +9,10 @@ use super::command::{
 };
 use super::error::TxnError;
 use super::machine::{Coordinator, Out};
-use super::state::{TransactionState, TransactionVersion};
+use super::state::TransactionState;
 use super::transaction::{Calendar, Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
 use crate::records::Outcome;
-use crate::types::{Now, ProducerId};
+use crate::types::{Now, ProducerId, TransactionVersion};
 
 /// Fresh producer ids that are kept.
 const SPARE_COUNT_MAX: usize = 16;

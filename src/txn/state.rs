@@ -1,4 +1,4 @@
-//! What a transaction is doing, and by which rules its client goes.
+//! What a transaction is doing.
 
 use crate::records::Outcome;
 
@@ -66,32 +66,5 @@ impl TransactionState {
     /// Whether its markers are being written.
     pub fn is_prepared(self) -> bool {
         matches!(self, Self::Prepare(_))
-    }
-}
-
-/// By which rules a client's transaction goes: Kafka's feature `transaction.version` as the request's
-/// version tells it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TransactionVersion {
-    /// The client adds partitions itself, and keeps its epoch when a transaction ends: Produce below
-    /// 12, AddPartitionsToTxn below 4, EndTxn below 5.
-    #[default]
-    V0,
-    /// KIP-890: the broker adds partitions, and every end raises the epoch.
-    V2,
-}
-
-impl TransactionVersion {
-    /// Its number in records.
-    pub fn level(self) -> i16 {
-        match self {
-            Self::V0 => 0,
-            Self::V2 => 2,
-        }
-    }
-
-    /// Level 1 is about records alone: its clients go by the old rules.
-    pub fn from_level(level: i16) -> Self {
-        if level >= 2 { Self::V2 } else { Self::V0 }
     }
 }

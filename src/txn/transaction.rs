@@ -11,9 +11,11 @@ use std::sync::Arc;
 use super::command::{EndTransaction, InitProducerId, PartitionList, Producer};
 use super::error::TxnError;
 use super::records::{TransactionMetadata, TransactionPartitions, TransactionRecord};
-use super::state::{TransactionState, TransactionVersion};
+use super::state::TransactionState;
 use crate::records::Outcome;
-use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{
+    Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TransactionVersion,
+};
 
 /// The last epoch of a producer.
 const EPOCH_MAX: ProducerEpoch = ProducerEpoch(i16::MAX - 1);

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla::clock::Clock;
-use ottla::partition::{Marker, Partition, TransactionVersion};
+use ottla::partition::{Marker, Partition};
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::fetch::{FetchRequest, PartitionData};
 use ottla::protocol::messages::list_offsets::ListOffsetsRequest;
 use ottla::records::{BatchBuilder, EndMarker, NewRecord, Outcome};
-use ottla::types::{PartitionIndex, ProducerEpoch, ProducerId};
+use ottla::types::{PartitionIndex, ProducerEpoch, ProducerId, TransactionVersion};
 
 use super::batch::{Batch, Stored};
 use super::broker::Broker;
@@ -41,7 +41,7 @@ impl Bench {
         let (key, value) = (None, Some(b"part".as_slice()));
         batch.push(&NewRecord { timestamp: now.wall, key, value, headers: &[] });
         let sent: Bytes = batch.build().unwrap().to_bytes();
-        self.partition.append_beginning(sent, TransactionVersion::V1, now).unwrap();
+        self.partition.append_beginning(sent, TransactionVersion::V0, now).unwrap();
     }
 
     fn end(&self, producer_id: i64, outcome: Outcome) {
@@ -49,7 +49,7 @@ impl Bench {
             producer_id: ProducerId(producer_id),
             producer_epoch: ProducerEpoch(0),
             end: EndMarker { outcome, coordinator_epoch: 0 },
-            version: TransactionVersion::V1,
+            version: TransactionVersion::V0,
         };
         self.partition.append_marker(&marker, Clock::system().now()).unwrap();
     }

@@ -8,7 +8,7 @@
 //! | command | answer |
 //! |---|---|
 //! | `init vN [timeout=MS] [pid=A] [epoch=E] [id=] [settled] [times=N]` | code, producer id, epoch; of the last of N; `settled`: asked until it is not 51 |
-//! | `add vN p0,p1 [topic=NAME] [verify]` | code of each partition; of all if they are the same |
+//! | `add vN p0,p1 [topic=NAME] [also=NAME] [verify]` | code of each partition, and of the first one of `also`; of all if they are the same |
 //! | `offsets vN [group=]` | code |
 //! | `commit vN p0 at=OFFSET [generation=G] [member=M] [instance=I] [group=G] [topic=NAME]` | code of each partition |
 //! | `end vN commit` or `abort` | code; from v5 producer id and epoch for the next one |
@@ -256,7 +256,12 @@ impl Scenario {
         let (producer_id, producer_epoch) = self.producer_of(command, self.producer);
         let transactional_id = self.id_of(command);
         let name = self.topic_of(command);
-        let topics = vec![AddPartitionsToTxnTopic { name, partitions: command.partitions() }];
+        let mut topics = vec![AddPartitionsToTxnTopic { name, partitions: command.partitions() }];
+        topics.extend(
+            command
+                .get("also")
+                .map(|name| AddPartitionsToTxnTopic { name: name.to_owned(), partitions: vec![0] }),
+        );
         let is_batched = command.version() >= 4;
         let request = if is_batched {
             let transaction = AddPartitionsToTxnTransaction {

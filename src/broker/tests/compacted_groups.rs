@@ -9,8 +9,8 @@ use crate::config::value::CleanupPolicy;
 use crate::groups::{CommitOffsetsInTransaction, CommittedOffset, DeleteOffsets, EndTransaction};
 use crate::partition::PartitionConfig;
 use crate::records::{EndMarker, Outcome};
-use crate::txn::{self, InitProducerId, Producer, TransactionVersion};
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::txn::{self, InitProducerId, Producer};
+use crate::types::{ProducerEpoch, ProducerId, TransactionVersion};
 
 const SEEDS: u64 = 4;
 const ROUNDS: u32 = 8;

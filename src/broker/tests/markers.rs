@@ -2,10 +2,9 @@
 
 use super::transactions::PRODUCER;
 use super::*;
-use crate::partition::TransactionVersion as Rules;
 use crate::records::{BatchBuilder, NewRecord, Outcome};
-use crate::txn::{self, Producer, TransactionState, TransactionVersion};
-use crate::types::{Now, ProducerEpoch};
+use crate::txn::{self, Producer, TransactionState};
+use crate::types::{Now, ProducerEpoch, TransactionVersion};
 
 fn producer() -> Producer {
     let (producer_id, producer_epoch) = PRODUCER;
@@ -27,7 +26,8 @@ impl Run {
         let (id, epoch) = PRODUCER;
         let now = self.clock.now();
         let batch = record(BatchBuilder::new().producer(id, epoch, 0).transactional(), now);
-        let appended = self.partition(topic).append_beginning(batch.to_bytes(), Rules::V2, now);
+        let appended =
+            self.partition(topic).append_beginning(batch.to_bytes(), TransactionVersion::V2, now);
         self.partition(topic).visible(appended.unwrap().end).await.unwrap();
     }
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::broker::ShellError;
 use crate::groups::{CommitOffsetsInTransaction, EndTransaction, FetchGroup, FetchOffsets, Reply};
 use crate::records::{EndMarker, Outcome};
-use crate::txn::{self, InitProducerId, Producer, TransactionVersion};
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::txn::{self, InitProducerId, Producer};
+use crate::types::{ProducerEpoch, ProducerId, TransactionVersion};
 
 pub(super) const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(7), ProducerEpoch(0));
 

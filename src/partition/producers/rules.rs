@@ -2,7 +2,7 @@
 
 use super::Producers;
 use crate::records::{BatchHeader, EndMarker};
-use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp, TransactionVersion};
 
 /// Why a batch of an idempotent producer, or a marker, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,15 +70,6 @@ pub enum Checked {
     },
 }
 
-/// Which rules a transaction keeps to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransactionVersion {
-    /// Its marker carries the producer's epoch, which stays the same for the next one (KIP-98).
-    V1,
-    /// Its marker bumps the producer's epoch (KIP-890: Produce 12, EndTxn 5).
-    V2,
-}
-
 /// What ends a producer's transaction in a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marker {
@@ -137,7 +128,7 @@ impl Producers {
             Some(_) | None => 0,
         };
         // Unlike Kafka: whose records were deleted, all but the marker, goes on where it was.
-        let may_be_any = entry.is_cut && is_same_epoch && version == TransactionVersion::V1;
+        let may_be_any = entry.is_cut && is_same_epoch && version == TransactionVersion::V0;
         if first != expected && !may_be_any {
             return Err(out_of_order(expected));
         }

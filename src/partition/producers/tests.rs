@@ -1,6 +1,6 @@
 use super::*;
 use crate::records::{BatchBuilder, EndMarker, NewRecord};
-use TransactionVersion::{V1, V2};
+use crate::types::TransactionVersion::{self, V0, V2};
 
 /// A batch of `count` records at `offset`.
 fn batch_of(builder: BatchBuilder, count: usize, offset: i64) -> ValidBatch {
@@ -33,11 +33,11 @@ fn full_table_takes_new_producers_and_forgets_the_oldest() {
     let mut producers = Producers::new(slots.clone());
     fill(&mut producers, 0..32, 0);
     producers.record(&batch(0, 1, 32)); // The oldest id has the newest batch.
-    assert_eq!(producers.check(batch(99, 0, 0).header(), V1), Ok(Checked::New));
+    assert_eq!(producers.check(batch(99, 0, 0).header(), V0), Ok(Checked::New));
     producers.record(&batch(99, 0, 33));
     assert_eq!((producers.count(), slots.taken()), (31, 31));
     let knows =
-        |id| matches!(producers.check(batch(id, 0, 0).header(), V1), Ok(Checked::Duplicate { .. }));
+        |id| matches!(producers.check(batch(id, 0, 0).header(), V0), Ok(Checked::Duplicate { .. }));
     let gone: Vec<_> = (0..32).filter(|id| !knows(*id)).collect();
     assert_eq!(gone, [1, 2]);
 }
@@ -92,7 +92,7 @@ fn take(producers: &mut Producers, step: Step, offset: &mut i64) -> Came {
         Plain(e, sequence, count) => {
             let builder = BatchBuilder::new().producer(P, epoch(e), sequence);
             let batch = batch_of(builder, count, *offset);
-            let checked = producers.check(batch.header(), V1);
+            let checked = producers.check(batch.header(), V0);
             (batch, checked)
         }
         Part(e, sequence, count, version) => {
@@ -135,24 +135,24 @@ fn check(script: &[(Step, Came)]) {
 #[test]
 fn an_unknown_producer_may_begin_anywhere_but_not_where_each_transaction_has_its_epoch() {
     check(&[(Plain(3, 77, 1), Ok(0))]);
-    check(&[(Part(3, 77, 1, V1), Ok(0))]);
+    check(&[(Part(3, 77, 1, V0), Ok(0))]);
     check(&[(Part(3, 77, 1, V2), Err("45")), (Part(3, 0, 1, V2), Ok(0))]);
 }
 
 #[test]
 fn sequences_follow_within_an_epoch_and_begin_with_0_in_the_next() {
     check(&[
-        (Part(0, 0, 2, V1), Ok(0)),
-        (Part(0, 0, 2, V1), Ok(0)),
-        (Part(0, 0, 1, V1), Err("45")),
-        (Part(0, 3, 1, V1), Err("45")),
-        (Part(0, 2, 1, V1), Ok(2)),
-        (Part(1, 3, 1, V1), Err("45")),
+        (Part(0, 0, 2, V0), Ok(0)),
+        (Part(0, 0, 2, V0), Ok(0)),
+        (Part(0, 0, 1, V0), Err("45")),
+        (Part(0, 3, 1, V0), Err("45")),
+        (Part(0, 2, 1, V0), Ok(2)),
+        (Part(1, 3, 1, V0), Err("45")),
         // Nor does a new epoch go on with the transaction of the old one.
-        (Part(1, 0, 1, V1), Err("48")),
-        (End(1, 0, Abort, V1), Ok(3)),
-        (Part(1, 0, 1, V1), Ok(4)),
-        (Part(0, 3, 1, V1), Err("47")),
+        (Part(1, 0, 1, V0), Err("48")),
+        (End(1, 0, Abort, V0), Ok(3)),
+        (Part(1, 0, 1, V0), Ok(4)),
+        (Part(0, 3, 1, V0), Err("47")),
         (Part(1, 1, 1, V2), Ok(5)),
     ]);
 }
@@ -170,12 +170,12 @@ fn sequences_wrap() {
 #[test]
 fn what_is_outside_the_open_transaction_is_refused_until_it_ends() {
     check(&[
-        (Part(0, 0, 1, V1), Ok(0)),
+        (Part(0, 0, 1, V0), Ok(0)),
         (Plain(0, 1, 1), Err("48")),
         (Plain(0, 0, 1), Ok(0)),
         (Plain(0, 7, 1), Err("45")),
         (Plain(1, 0, 1), Err("48")),
-        (End(0, 0, Commit, V1), Ok(1)),
+        (End(0, 0, Commit, V0), Ok(1)),
         (Plain(0, 1, 1), Ok(2)),
     ]);
 }
@@ -183,18 +183,18 @@ fn what_is_outside_the_open_transaction_is_refused_until_it_ends() {
 #[test]
 fn a_marker_of_the_same_epoch_keeps_the_sequences() {
     check(&[
-        (Part(0, 0, 2, V1), Ok(0)),
-        (End(0, 0, Commit, V1), Ok(2)),
-        (Part(0, 0, 2, V1), Ok(0)),
-        (Part(0, 2, 1, V1), Ok(3)),
-        (End(0, 0, Abort, V1), Ok(4)),
-        (Part(0, 3, 1, V1), Ok(5)),
+        (Part(0, 0, 2, V0), Ok(0)),
+        (End(0, 0, Commit, V0), Ok(2)),
+        (Part(0, 0, 2, V0), Ok(0)),
+        (Part(0, 2, 1, V0), Ok(3)),
+        (End(0, 0, Abort, V0), Ok(4)),
+        (Part(0, 3, 1, V0), Ok(5)),
     ]);
 }
 
 #[test]
 fn a_marker_of_a_higher_epoch_sets_it_and_lets_sequences_begin_anew() {
-    for version in [V1, V2] {
+    for version in [V0, V2] {
         check(&[
             (Part(0, 0, 2, version), Ok(0)),
             (End(1, 0, Abort, version), Ok(2)),
@@ -210,13 +210,13 @@ fn a_marker_of_a_higher_epoch_sets_it_and_lets_sequences_begin_anew() {
 fn markers_of_old_epochs_are_refused() {
     check(&[
         (End(3, 7, Commit, V2), Ok(0)),
-        (End(2, 7, Commit, V1), Err("47")),
+        (End(2, 7, Commit, V0), Err("47")),
         (End(2, 7, Commit, V2), Err("47")),
         (End(3, 7, Commit, V2), Ok(1)), // Sent again.
-        (End(3, 7, Commit, V1), Ok(2)),
-        (End(3, 6, Commit, V1), Err("52")),
+        (End(3, 7, Commit, V0), Ok(2)),
+        (End(3, 6, Commit, V0), Err("52")),
         (End(4, 6, Commit, V2), Err("52")),
-        (End(3, 8, Commit, V1), Ok(3)),
+        (End(3, 8, Commit, V0), Ok(3)),
         (End(4, 8, Abort, V2), Ok(4)),
     ]);
 }
@@ -224,13 +224,13 @@ fn markers_of_old_epochs_are_refused() {
 #[test]
 fn behind_a_marker_alone_any_sequence_may_come_unless_each_transaction_has_its_epoch() {
     check(&[
-        (End(0, 0, Abort, V1), Ok(0)),
+        (End(0, 0, Abort, V0), Ok(0)),
         (Part(0, 7, 1, V2), Err("45")),
-        (Part(0, 7, 1, V1), Ok(1)),
-        (Part(0, 9, 1, V1), Err("45")),
-        (Part(1, 7, 1, V1), Err("45")),
+        (Part(0, 7, 1, V0), Ok(1)),
+        (Part(0, 9, 1, V0), Err("45")),
+        (Part(1, 7, 1, V0), Err("45")),
     ]);
-    check(&[(End(0, 0, Abort, V1), Ok(0)), (Part(1, 7, 1, V1), Err("45"))]);
+    check(&[(End(0, 0, Abort, V0), Ok(0)), (Part(1, 7, 1, V0), Err("45"))]);
 }
 
 #[test]
@@ -295,12 +295,12 @@ fn only_an_abort_of_an_open_transaction_is_one() {
     let mut producers = Producers::new(ProducerSlots::new(10));
     let mut offset = 0;
     let script = [
-        End(0, 0, Abort, V1),
+        End(0, 0, Abort, V0),
         Plain(0, 0, 1),
-        End(0, 0, Abort, V1),
-        Part(0, 1, 1, V1),
-        End(0, 0, Commit, V1),
-        End(0, 0, Abort, V1),
+        End(0, 0, Abort, V0),
+        Part(0, 1, 1, V0),
+        End(0, 0, Commit, V0),
+        End(0, 0, Abort, V0),
     ];
     for step in script {
         take(&mut producers, step, &mut offset).unwrap();
@@ -316,7 +316,7 @@ fn only_an_abort_of_an_open_transaction_is_one() {
 fn the_file_gives_all_of_it_back_and_no_byte_of_it_may_be_wrong() {
     let mut producers = Producers::new(ProducerSlots::new(10));
     let mut offset = 0;
-    for step in [Part(0, 0, 2, V1), End(1, 4, Abort, V2), Part(1, 0, 1, V2), Part(1, 1, 1, V2)] {
+    for step in [Part(0, 0, 2, V0), End(1, 4, Abort, V2), Part(1, 0, 1, V2), Part(1, 1, 1, V2)] {
         take(&mut producers, step, &mut offset).unwrap();
     }
     producers.record(&batch(77, 12, offset));

@@ -13,7 +13,7 @@ use super::transactions::{compact, marker, part, with_keys};
 use super::*;
 use crate::partition::syncing::SAVED_EVERY_BYTES;
 use crate::records::{ControlRecord, Outcome};
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::types::{ProducerEpoch, ProducerId, TransactionVersion};
 
 /// One step of a life.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(id, count, key)| Step::Part(id, count, key)),
         6 => (producer(), prop::bool::ANY, prop::bool::ANY).prop_map(|(id, commits, bumps)| {
             let outcome = if commits { Outcome::Commit } else { Outcome::Abort };
-            let version = if bumps { TransactionVersion::V2 } else { TransactionVersion::V1 };
+            let version = if bumps { TransactionVersion::V2 } else { TransactionVersion::V0 };
             Step::End(id, outcome, version)
         }),
         6 => Just(Step::Sync),
@@ -226,7 +226,7 @@ impl Life {
             .has_transaction(ProducerId(id), ProducerEpoch(known.epoch));
         let appended = self.partition.append(sent.clone(), now);
         if let (Err(AppendError::TransactionNotBegun { .. }), false) = (&appended, is_open) {
-            let begun = self.partition.append_beginning(sent, TransactionVersion::V1, now).unwrap();
+            let begun = self.partition.append_beginning(sent, TransactionVersion::V0, now).unwrap();
             let member = Member { id, epoch: known.epoch, sequence: known.next_sequence };
             return self.note(begun, count, key, Some(member));
         }

@@ -5,9 +5,9 @@ use super::*;
 use crate::log::{AbortedTransaction, Flow};
 use crate::partition::syncing::SAVED_EVERY_BYTES;
 use crate::records::{EndMarker, Outcome};
+use crate::types::TransactionVersion::{self, V0, V2};
 use crate::types::{ProducerEpoch, ProducerId};
 use Outcome::{Abort, Commit};
-use TransactionVersion::{V1, V2};
 
 /// A batch of `keys` of a producer's transaction.
 pub(super) fn part(id: i64, epoch: i16, sequence: i32, keys: &[&str]) -> Bytes {
@@ -59,12 +59,12 @@ impl Bench {
     /// Begins a transaction of a producer, or goes on with it.
     fn part(&self, id: i64, sequence: i32) -> i64 {
         let sent = part(id, 0, sequence, &["part"]);
-        let appended = self.partition.append_beginning(sent, V1, self.machine.clock.now());
+        let appended = self.partition.append_beginning(sent, V0, self.machine.clock.now());
         appended.unwrap().base_offset.0
     }
 
     fn end(&self, id: i64, outcome: Outcome) -> i64 {
-        let marker = marker(id, 0, outcome, V1);
+        let marker = marker(id, 0, outcome, V0);
         let appended = self.partition.append_marker(&marker, self.machine.clock.now());
         appended.unwrap().base_offset.0
     }
@@ -156,13 +156,13 @@ async fn who_waits_for_committed_records_is_woken_by_the_marker() {
         let machine = Machine::new();
         let partition = machine.open(durability, Checkpoint::default());
         let now = machine.clock.now();
-        let sent = partition.append_beginning(part(1, 0, 0, &["a"]), V1, now).unwrap();
+        let sent = partition.append_beginning(part(1, 0, 0, &["a"]), V0, now).unwrap();
         partition.visible(sent.end).await.unwrap();
         let wake = Wake::new();
         let _registration = partition.waiters().register(&wake);
         let read = |from| partition.read(Offset(from), ALL, true, Isolation::ReadCommitted);
         assert!(read(0).unwrap().range.is_none());
-        let marker = partition.append_marker(&marker(1, 0, Commit, V1), now).unwrap();
+        let marker = partition.append_marker(&marker(1, 0, Commit, V0), now).unwrap();
         while read(0).unwrap().range.is_none() {
             wake.woken().await;
         }
@@ -177,8 +177,8 @@ async fn a_marker_can_be_waited_for_on_disk_whatever_the_durability() {
         let machine = Machine::new();
         let partition = machine.open(durability, Checkpoint::default());
         let now = machine.clock.now();
-        partition.append_beginning(part(1, 0, 0, &["a"]), V1, now).unwrap();
-        let marker = partition.append_marker(&marker(1, 0, Commit, V1), now).unwrap();
+        partition.append_beginning(part(1, 0, 0, &["a"]), V0, now).unwrap();
+        let marker = partition.append_marker(&marker(1, 0, Commit, V0), now).unwrap();
         partition.durable(marker.end).await.unwrap();
         let after = Machine::on(machine.disk.crash(Crash::DropUnsynced));
         let found = after.open(durability, Checkpoint::default());
@@ -252,7 +252,7 @@ fn a_refused_marker_leaves_everything_as_it_was() {
     let now = bench.machine.clock.now();
     let append = |marker: Marker| bench.partition.append_marker(&marker, now);
     bench.partition.append_beginning(part(1, 4, 0, &["a"]), V2, now).unwrap();
-    let refused = append(marker(1, 3, Abort, V1));
+    let refused = append(marker(1, 3, Abort, V0));
     assert!(matches!(
         refused,
         Err(AppendError::Producer(ProducerError::InvalidEpoch { current: ProducerEpoch(4), .. }))
@@ -472,4 +472,19 @@ fn compaction_stops_at_the_last_stable_offset_and_forgets_an_aborted_one_with_it
     let after = Bench::on(after, compacting(), checkpoint);
     assert!(after.partition.aborted.all().is_empty(), "nor after a power cut");
     assert_eq!(keys(&after)[..4], left[..4]);
+}
+
+#[test]
+fn a_batch_is_admitted_without_being_stored() {
+    let bench = Bench::new();
+    let now = bench.machine.clock.now();
+    let admitted = bench.partition.admit(part(7, 0, 0, &["part"]), now).unwrap();
+    assert_eq!(bench.partition.watermarks().log_end, Offset(0));
+    let plain = bench.plain();
+    let appended = bench.partition.append_admitted(admitted, V2, now).unwrap();
+    assert_eq!((plain, appended.base_offset), (0, Offset(1)));
+    assert_eq!(bench.plain(), 2);
+    let broken = part(8, 0, 0, &["part"]).slice(..70);
+    let refused = bench.partition.admit(broken, now);
+    assert!(matches!(refused, Err(AppendError::Batch(_))), "{refused:?}");
 }

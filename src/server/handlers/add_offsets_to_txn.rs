@@ -6,8 +6,8 @@ use crate::protocol::messages::add_offsets_to_txn::{
 };
 use crate::server::dispatch::Cx;
 use crate::server::errors::transaction_code;
-use crate::txn::{Producer, TransactionVersion};
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::txn::Producer;
+use crate::types::{ProducerEpoch, ProducerId, TransactionVersion};
 
 pub(super) async fn handle(cx: Cx, request: AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
     let producer = Producer {

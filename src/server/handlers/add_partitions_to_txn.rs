@@ -2,7 +2,10 @@
 //! v4 on it speaks for several transactions, and may only ask (KIP-890): that is what brokers say to
 //! each other.
 
-use crate::broker::TransactionError;
+use std::collections::{HashMap, HashSet};
+
+use crate::broker::{TRANSACTIONS_TOPIC, TransactionError};
+use crate::catalog::is_internal;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
@@ -11,8 +14,8 @@ use crate::protocol::messages::add_partitions_to_txn::{
 };
 use crate::server::dispatch::Cx;
 use crate::server::errors::transaction_code;
-use crate::txn::{PartitionList, Producer, TransactionVersion};
-use crate::types::{PartitionIndex, ProducerEpoch, ProducerId};
+use crate::txn::{PartitionList, Producer};
+use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, TransactionVersion};
 
 /// The first version for several transactions.
 const BATCHED_SINCE: i16 = 4;
@@ -52,13 +55,18 @@ async fn add(cx: &Cx, transaction: AddPartitionsToTxnTransaction) -> AddPartitio
         producer_epoch: ProducerEpoch(transaction.producer_epoch),
     };
     let topics = transaction.topics;
-    let known = |topic: &AddPartitionsToTxnTopic, index: i32| {
+    let fault = |topic: &AddPartitionsToTxnTopic, index: i32| {
+        if is_refused(&topic.name, cx.call.version) {
+            return Some(ErrorCode::TopicAuthorizationFailed);
+        }
         let found = cx.broker.registry.by_name(&topic.name);
-        found.is_some_and(|found| found.partition(PartitionIndex(index)).is_some())
+        let is_known = found.is_some_and(|found| found.partition(PartitionIndex(index)).is_some());
+        (!is_known).then_some(ErrorCode::UnknownTopicOrPartition)
     };
-    let each_known =
-        topics.iter().all(|topic| topic.partitions.iter().all(|index| known(topic, *index)));
-    let topic_results = if each_known || producer.transactional_id.is_empty() {
+    let may_all = topics
+        .iter()
+        .all(|topic| topic.partitions.iter().all(|index| fault(topic, *index).is_none()));
+    let topic_results = if may_all || producer.transactional_id.is_empty() {
         let partitions = topics.iter().map(|topic| {
             (topic.name.clone(), topic.partitions.iter().copied().map(PartitionIndex).collect())
         });
@@ -73,12 +81,16 @@ async fn add(cx: &Cx, transaction: AddPartitionsToTxnTransaction) -> AddPartitio
         rows(topics, |topic, index| codes(&topic.name, index))
     } else {
         // Nothing is added; the good ones are told so.
-        rows(topics, |topic, index| match known(topic, index) {
-            true => ErrorCode::OperationNotAttempted,
-            false => ErrorCode::UnknownTopicOrPartition,
-        })
+        rows(topics, |topic, index| fault(topic, index).unwrap_or(ErrorCode::OperationNotAttempted))
     };
     AddPartitionsToTxnResult { transactional_id: producer.transactional_id, topic_results }
+}
+
+/// Whether a topic is none for transactions: those of the broker itself. Groups' offsets have a request
+/// of their own, but brokers add their partition by this one. Unlike Kafka: the coordinator's journal
+/// is refused to brokers too.
+fn is_refused(topic: &str, version: i16) -> bool {
+    topic == TRANSACTIONS_TOPIC || version < BATCHED_SINCE && is_internal(topic)
 }
 
 /// What each partition is told: that the whole is refused, or that it is missing among those which
@@ -88,17 +100,18 @@ fn codes_of(
     version: i16,
 ) -> impl Fn(&str, i32) -> ErrorCode {
     let answer = answer.map_err(|error| transaction_code(&error, version < 2));
-    move |topic, index| match &answer {
-        Ok(missing) => {
-            let is_missing = |(name, partition): &(String, PartitionIndex)| {
-                name == topic && partition.0 == index
-            };
-            if missing.iter().any(is_missing) {
-                ErrorCode::TransactionAbortable
-            } else {
-                ErrorCode::None
-            }
+    let answer = answer.map(|rows| {
+        let mut missing: HashMap<String, HashSet<i32>> = HashMap::new();
+        for (topic, partition) in rows {
+            missing.entry(topic).or_default().insert(partition.0);
         }
+        missing
+    });
+    move |topic, index| match &answer {
+        Ok(missing) if missing.get(topic).is_some_and(|missing| missing.contains(&index)) => {
+            ErrorCode::TransactionAbortable
+        }
+        Ok(_) => ErrorCode::None,
         Err(code) => *code,
     }
 }

@@ -1,6 +1,8 @@
 //! DescribeProducers (API 61, v0): what partitions know of their producers, and which transactions are
 //! open there (KIP-664).
 
+use std::collections::HashSet;
+
 use crate::broker::{Broker, FetchError};
 use crate::catalog::check_name;
 use crate::partition;
@@ -13,32 +15,55 @@ use crate::server::dispatch::Cx;
 use crate::server::errors::told;
 use crate::types::PartitionIndex;
 
+/// Producers told of in one answer, but those of one partition in any case; the partitions beyond are
+/// refused, to be asked again. Unlike Kafka, which has no such limit.
+const ROW_COUNT_MAX: usize = 20_000;
+
 pub(super) fn handle(cx: &Cx, request: DescribeProducersRequest) -> DescribeProducersResponse {
     describe(&cx.broker, request)
 }
 
+/// Tells of each partition once.
 fn describe(broker: &Broker, request: DescribeProducersRequest) -> DescribeProducersResponse {
-    let topics = request.topics.into_iter().map(|topic| TopicResponse {
-        partitions: topic
-            .partition_indexes
-            .iter()
-            .map(|index| match producers(broker, &topic.name, PartitionIndex(*index)) {
-                Ok(producers) => PartitionResponse {
-                    partition_index: *index,
-                    active_producers: producers.iter().map(row).collect(),
-                    ..PartitionResponse::default()
-                },
-                Err((error_code, message)) => PartitionResponse {
-                    partition_index: *index,
-                    error_code,
-                    error_message: Some(message),
-                    ..PartitionResponse::default()
-                },
-            })
-            .collect(),
-        name: topic.name,
-    });
-    DescribeProducersResponse { topics: topics.collect(), ..DescribeProducersResponse::default() }
+    let (mut seen, mut row_count) = (HashSet::new(), 0);
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let indexes = topic.partition_indexes.iter();
+        let mut partitions = Vec::new();
+        for index in indexes.filter(|index| seen.insert((topic.name.as_str(), **index))) {
+            let told = if row_count < ROW_COUNT_MAX {
+                producers(broker, &topic.name, PartitionIndex(*index))
+            } else {
+                Err((
+                    ErrorCode::PolicyViolation,
+                    format!("no room: over {ROW_COUNT_MAX} producers"),
+                ))
+            };
+            row_count += told.as_ref().map_or(1, |producers| producers.len().max(1));
+            partitions.push(partition_row(*index, told));
+        }
+        topics.push(TopicResponse { name: topic.name.clone(), partitions });
+    }
+    DescribeProducersResponse { topics, ..DescribeProducersResponse::default() }
+}
+
+fn partition_row(
+    partition_index: i32,
+    told: Result<Vec<partition::ProducerState>, (ErrorCode, String)>,
+) -> PartitionResponse {
+    match told {
+        Ok(producers) => PartitionResponse {
+            partition_index,
+            active_producers: producers.iter().map(row).collect(),
+            ..PartitionResponse::default()
+        },
+        Err((error_code, message)) => PartitionResponse {
+            partition_index,
+            error_code,
+            error_message: Some(message),
+            ..PartitionResponse::default()
+        },
+    }
 }
 
 fn producers(
@@ -64,7 +89,7 @@ fn row(state: &partition::ProducerState) -> ProducerState {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -77,12 +102,13 @@ mod tests {
     use crate::config::value::Durability;
     use crate::ids::Ids;
     use crate::log::fs::MemoryFs;
-    use crate::partition::{Flusher, Marker, TransactionVersion};
+    use crate::partition::{Flusher, Marker};
     use crate::protocol::messages::describe_producers::TopicRequest;
     use crate::records::{BatchBuilder, EndMarker, NewRecord, Outcome};
-    use crate::types::{ProducerEpoch, ProducerId, Timestamp};
+    use crate::types::{ProducerEpoch, ProducerId, Timestamp, TransactionVersion};
 
-    fn broker() -> Arc<Broker> {
+    /// A broker in memory.
+    pub(in super::super) fn broker() -> Arc<Broker> {
         let clock = Clock::manual(Timestamp(1_700_000_000_000));
         let (flusher, _thread) = Flusher::start(clock.clone(), 0).unwrap();
         let config =
@@ -144,6 +170,22 @@ mod tests {
             ..open
         };
         assert_eq!(ask(&broker, "t", 0).active_producers, [ended]);
+    }
+
+    #[tokio::test]
+    async fn each_partition_is_told_once() {
+        let broker = broker();
+        broker.create_topics(vec![NewTopic::named("t")], Apply::Yes).await.unwrap();
+        let topic = |indexes: &[i32]| TopicRequest {
+            name: "t".to_owned(),
+            partition_indexes: indexes.to_vec(),
+        };
+        let topics = vec![topic(&[0, 1, 0, 0]), topic(&[1, 2])];
+        let response = describe(&broker, DescribeProducersRequest { topics });
+        let told = response.topics.iter().map(|topic| {
+            topic.partitions.iter().map(|row| row.partition_index).collect::<Vec<_>>()
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [vec![0, 1], vec![2]]);
     }
 
     #[tokio::test]

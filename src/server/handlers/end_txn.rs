@@ -7,8 +7,8 @@ use crate::protocol::messages::end_txn::{EndTxnRequest, EndTxnResponse};
 use crate::records::Outcome;
 use crate::server::dispatch::Cx;
 use crate::server::errors::transaction_code;
-use crate::txn::{Producer, TransactionVersion};
-use crate::types::{ProducerEpoch, ProducerId};
+use crate::txn::Producer;
+use crate::types::{ProducerEpoch, ProducerId, TransactionVersion};
 
 /// The first version that raises the epoch.
 const EPOCH_RISES_SINCE: i16 = 5;

@@ -9,7 +9,7 @@
 
 use crate::broker::{Beginning, ProduceError, TopicRef, Written};
 use crate::codec::{Message, Reader};
-use crate::partition::{AppendError, TransactionVersion};
+use crate::partition::AppendError;
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceRequest,
@@ -18,7 +18,7 @@ use crate::protocol::messages::produce::{
 use crate::records::{BatchError, BatchHeader, Codec, ValidBatch};
 use crate::server::connection::{Answer, Outcome};
 use crate::server::dispatch::Cx;
-use crate::types::{Now, PartitionIndex, TopicId};
+use crate::types::{Now, PartitionIndex, TopicId, TransactionVersion};
 
 /// The first version that names topics by id.
 const TOPIC_ID_SINCE: i16 = 13;
@@ -29,15 +29,16 @@ const ABORTABLE_SINCE: i16 = 11;
 /// The first version whose clients know zstd.
 const ZSTD_SINCE: i16 = 7;
 
-/// A partition whose answer waits: where it stands in the response, and what was written.
-struct Waiting {
+/// A row of the response whose batch is stored: it waits until that is visible.
+struct StoredRow {
     topic: usize,
     partition: usize,
     written: Written,
 }
 
-/// A batch that begins a transaction in its partition: where it stands in the response.
-struct Waits {
+/// A row of the response whose batch begins a transaction in its partition: it waits for the
+/// coordinator.
+struct BeginningRow {
     topic: usize,
     partition: usize,
     batch: Beginning,
@@ -93,10 +94,10 @@ async fn begin(
     transactional_id: String,
     acks: i16,
     mut response: ProduceResponse,
-    (mut waiting, beginning): (Vec<Waiting>, Vec<Waits>),
+    (mut waiting, beginning): (Vec<StoredRow>, Vec<BeginningRow>),
 ) -> Outcome {
     let version =
-        if cx.call.version >= ADDS_SINCE { TransactionVersion::V2 } else { TransactionVersion::V1 };
+        if cx.call.version >= ADDS_SINCE { TransactionVersion::V2 } else { TransactionVersion::V0 };
     let (places, batches): (Vec<_>, Vec<_>) =
         beginning.into_iter().map(|it| ((it.topic, it.partition), it.batch)).unzip();
     let results = cx.broker.produce_beginning(&transactional_id, version, batches).await;
@@ -106,7 +107,7 @@ async fn begin(
         match result {
             Ok(written) => {
                 *row = accepted(row.index, &written);
-                waiting.push(Waiting { topic, partition, written });
+                waiting.push(StoredRow { topic, partition, written });
             }
             Err(error) => {
                 *row = refused(row.index, &error);
@@ -142,13 +143,13 @@ fn code_of_beginning(code: ErrorCode, error: &ProduceError, version: i16) -> Err
     }
 }
 
-fn is_visible(waiting: &Waiting) -> bool {
+fn is_visible(waiting: &StoredRow) -> bool {
     waiting.written.partition.watermarks().high_watermark >= waiting.written.appended.end
 }
 
-/// Waits for every partition; one that went offline meanwhile answers with its error.
-async fn when_visible(mut response: ProduceResponse, waiting: Vec<Waiting>) -> ProduceResponse {
-    for Waiting { topic, partition, written } in waiting {
+/// BeginningRow for every partition; one that went offline meanwhile answers with its error.
+async fn when_visible(mut response: ProduceResponse, waiting: Vec<StoredRow>) -> ProduceResponse {
+    for StoredRow { topic, partition, written } in waiting {
         let Err(error) = written.partition.visible(written.appended.end).await else { continue };
         let row = response.responses.get_mut(topic);
         if let Some(row) = row.and_then(|row| row.partition_responses.get_mut(partition)) {
@@ -160,7 +161,10 @@ async fn when_visible(mut response: ProduceResponse, waiting: Vec<Waiting>) -> P
 
 /// Looks at each partition in the order of Kafka's checks: what concerns the whole request, then
 /// topic and form of the batch, then acks, then everything else.
-fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>, Vec<Waits>) {
+fn append(
+    cx: &Cx,
+    request: ProduceRequest,
+) -> (ProduceResponse, Vec<StoredRow>, Vec<BeginningRow>) {
     let now = cx.call.context.clock.now();
     let known_acks = (-1..=1).contains(&request.acks);
     let unnamed = request.transactional_id.is_none() && has_transactional_batch(&request);
@@ -191,13 +195,13 @@ fn append(cx: &Cx, request: ProduceRequest) -> (ProduceResponse, Vec<Waiting>, V
                     let (topic_ref, partition_index) = (target.clone(), PartitionIndex(index));
                     let records = records.unwrap_or_default();
                     let batch = Beginning { topic: topic_ref, partition: partition_index, records };
-                    beginning.push(Waits { topic, partition, batch });
+                    beginning.push(BeginningRow { topic, partition, batch });
                     answer
                 }
                 Err(Refused::Said(answer)) => answer,
                 Ok(written) => {
                     let answer = accepted(index, &written);
-                    waiting.push(Waiting { topic, partition, written });
+                    waiting.push(StoredRow { topic, partition, written });
                     answer
                 }
             });

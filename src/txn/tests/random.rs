@@ -17,10 +17,9 @@ use crate::machine::{Effects, Ticket};
 use crate::records::Outcome;
 use crate::txn::{
     AddPartitions, Command, Completed, EndTransaction, InitProducerId, ListTransactions,
-    MarkersDue, Producer, Reply, TransactionRecord, TransactionVersion, TxnConfig, TxnError,
-    VerifyPartitions,
+    MarkersDue, Producer, Reply, TransactionRecord, TxnConfig, TxnError, VerifyPartitions,
 };
-use crate::types::{PartitionIndex, ProducerEpoch, ProducerId};
+use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, TransactionVersion};
 
 const SEEDS: u64 = 24;
 const STEPS: u32 = 500;

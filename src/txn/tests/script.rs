@@ -27,10 +27,9 @@ use crate::records::Outcome;
 use crate::txn::{
     AddPartitions, Command, DescribedTransaction, EndTransaction, IdPattern, InitProducerId,
     ListTransactions, MarkersDue, PartitionList, Producer, Reply, TransactionMetadata,
-    TransactionPartitions, TransactionRecord, TransactionState, TransactionVersion, TxnError,
-    VerifyPartitions,
+    TransactionPartitions, TransactionRecord, TransactionState, TxnError, VerifyPartitions,
 };
-use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TransactionVersion};
 
 /// The words of a line: `key=value` pairs and the others.
 struct Words<'a> {
