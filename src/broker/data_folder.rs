@@ -367,6 +367,19 @@ pub enum OpenError {
         /// Why.
         reason: String,
     },
+    /// More partitions than files that may be open.
+    #[error(
+        "{count} partitions are over the {most} that can be served with {files} open files: raise that \
+         limit (ulimit -n, LimitNOFILE=); nothing has been changed"
+    )]
+    TooFewFiles {
+        /// Partitions of all topics.
+        count: usize,
+        /// How many may be.
+        most: usize,
+        /// Files that may be open.
+        files: u64,
+    },
     /// A thread or the runtime.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),

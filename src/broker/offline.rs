@@ -234,6 +234,7 @@ pub(super) fn read_catalog(fs: &dyn Fs, dir: &Path) -> io::Result<Catalog> {
         nodes: vec![NodeId(0)],
         broker: BrokerConfig::default(),
         statics: BTreeMap::new(),
+        open_files_max: None,
     });
     if !fs.exists(dir) {
         return Ok(catalog);

@@ -19,7 +19,7 @@ use crate::config::topic::TopicConfig;
 use crate::config::value::Durability;
 use crate::groups::{Coordinator, GroupRecord, RecordError};
 use crate::ids::Ids;
-use crate::log::fs::Fs;
+use crate::log::fs::{Fs, open_files_max};
 use crate::log::{Checkpoint, Log, LogConfig, layout};
 use crate::machine::Machine;
 use crate::partition::{
@@ -106,8 +106,10 @@ impl Broker {
             nodes: [vec![node_id], options.other_nodes].concat(),
             broker: config.clone(),
             statics: options.statics,
+            open_files_max: open_files_max(),
         };
         let catalog = read_catalog(&folder, setup, &journal)?;
+        check_open_files(&catalog)?;
         let id_of = |name| catalog.topic_named(name).map_or(TopicId::ZERO, |topic| topic.id);
         let groups_journal = logs.open_journal(OFFSETS_TOPIC, id_of(OFFSETS_TOPIC), node_id)?;
         let groups = read_groups(&config, &clock, &groups_journal)?;
@@ -411,6 +413,15 @@ fn read_catalog(
     let end = journal.end();
     catalog.advance_version(u64::try_from(end.0).unwrap_or(0));
     Ok(catalog)
+}
+
+/// Refuses to start where partitions would go offline for want of files.
+fn check_open_files(catalog: &Catalog) -> Result<(), OpenError> {
+    let count = catalog.partition_count();
+    match catalog.partitions_by_files().filter(|(_, most)| count > *most) {
+        Some((files, most)) => Err(OpenError::TooFewFiles { count, most, files }),
+        None => Ok(()),
+    }
 }
 
 fn read_groups(

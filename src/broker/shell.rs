@@ -139,7 +139,7 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Appends what a step decided; the journal's end, or why it is not stored. What found no room on
-    /// the disk is kept and goes before what comes next: the machine is ahead of its journal by it,
+    /// the disk, or no file to open, is kept and goes before what comes next: the machine is ahead of its journal by it,
     /// and until it is stored nobody gets an answer.
     fn store(
         &self,
@@ -148,7 +148,7 @@ impl<M: Machine> Shell<M> {
     ) -> Result<Offset, String> {
         let mut entries: Vec<_> = records.iter().map(self.encode).collect::<Result<_, _>>()?;
         let stored = self.append(backlog).and_then(|_| self.append(&mut entries));
-        if let Err(AppendError::DiskFull) = &stored {
+        if let Err(AppendError::DiskFull | AppendError::TooManyFiles(_)) = &stored {
             backlog.append(&mut entries);
             if backlog.iter().map(JournalEntry::size_bytes).sum::<usize>() > BACKLOG_BYTES_MAX {
                 self.journal.give_up("more is decided than a full disk lets be stored");

@@ -222,6 +222,13 @@ impl Catalog {
                 "more than {REQUEST_PARTITIONS_MAX} partitions in one request"
             )));
         }
+        let all = self.partition_count().saturating_add(in_request);
+        if let Some((files, most)) = self.partitions_by_files().filter(|(_, most)| all > *most) {
+            return Err(CatalogError::PolicyViolation(format!(
+                "{all} partitions are over the {most} that can be served with {files} open files: raise \
+                 that limit (ulimit -n, LimitNOFILE=) and start anew"
+            )));
+        }
         let most = size(self.broker().ottla_max_partitions);
         if self.partition_count().saturating_add(in_request) > most {
             return Err(CatalogError::PolicyViolation(format!(

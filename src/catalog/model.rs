@@ -11,6 +11,9 @@ use crate::config::topic::TopicConfig;
 use crate::config::{Change as KeyChange, ConfigTable};
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 
+/// Files that are not for partitions, where that many may be open at all.
+const FILES_KEPT_FREE: u64 = 1_000;
+
 /// Settings of one resource that were given, by name.
 pub(super) type Overrides = BTreeMap<String, String>;
 
@@ -94,6 +97,8 @@ pub struct Setup {
     pub broker: BrokerConfig,
     /// Which of them were set, with their values as Kafka prints them; `None` is null.
     pub statics: BTreeMap<&'static str, Option<String>>,
+    /// Files that the process may have open, of which each partition needs one; `None` for any number.
+    pub open_files_max: Option<u64>,
 }
 
 /// What replaying one record changed, for those who hold something derived from it.
@@ -236,6 +241,13 @@ impl Catalog {
     /// Partitions of all topics.
     pub fn partition_count(&self) -> usize {
         self.partition_count
+    }
+
+    /// As many partitions as files may be open, with some left for connections and old segments.
+    pub fn partitions_by_files(&self) -> Option<(u64, usize)> {
+        let files = self.setup.open_files_max?;
+        let left = files.saturating_sub((files / 4).min(FILES_KEPT_FREE));
+        Some((files, usize::try_from(left).unwrap_or(usize::MAX)))
     }
 
     /// The settings in force for the first node.

@@ -17,6 +17,7 @@ use super::topics_file;
 use crate::clock::Clock;
 use crate::config::load::Loaded;
 use crate::embed::{DeclaredTopic, Ottla, StartError};
+use crate::log::fs;
 use crate::telemetry::{self, LogFormat};
 
 /// How long a clean stop may take.
@@ -68,6 +69,10 @@ impl Serve {
         }
         if let Some(path) = &self.ready_json {
             Ready::remove(path)?;
+        }
+        match fs::raise_open_files_max() {
+            Ok(files) => tracing::debug!(?files, "open files allowed"),
+            Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .max_blocking_threads(BLOCKING_THREADS_MAX)

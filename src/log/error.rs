@@ -44,6 +44,15 @@ pub enum LogError {
         /// The system's answer.
         source: io::Error,
     },
+    /// As many files are open as may be. Nothing has been changed, and the log takes writes once some
+    /// are closed.
+    #[error("cannot open {}: {source}; raise the limit of open files (ulimit -n)", path.display())]
+    NoFile {
+        /// What was to be opened.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// Records are missing or broken that were there before. Nothing has been changed.
     #[error(transparent)]
     Damaged(#[from] Damage),

@@ -11,7 +11,7 @@ use super::compact::swap;
 use super::config::{Checkpoint, LogConfig};
 use super::epochs::EpochCache;
 use super::error::LogError;
-use super::fs::{Fs, is_no_room};
+use super::fs::{Fs, is_no_room, is_out_of_files};
 use super::layout::COMPACTED;
 use super::read::LogReader;
 use super::recovery::{self, Recovery};
@@ -132,7 +132,7 @@ impl Log {
     ///
     /// # Errors
     /// `NotConsecutive` before anything is written. `NoRoom` once everything that was written has
-    /// been taken back. `Poisoned`, and `Io`, which poisons: no reader will see any of the batches
+    /// been taken back; `NoFile` likewise. `Poisoned`, and `Io`, which poisons: no reader will see any of the batches
     /// before the log is opened anew; then they may be there.
     pub fn append(&mut self, batches: &[ValidBatch], now: Timestamp) -> Result<Appended, LogError> {
         self.check_alive()?;
@@ -326,11 +326,15 @@ impl Log {
         result.map_err(LogError::io(action, path))
     }
 
-    /// Undoes a write that found no room, so that the log goes on where it was: nothing of it was
+    /// Undoes a write that found no room, or no file to open, so that the log goes on where it was: nothing of it was
     /// published or vouched for by a sync. Any other failure poisons, and so does a failure here.
     fn take_back(&mut self, before: Option<Tail>, begun: &[Tail], error: LogError) -> LogError {
         let (path, source) = match error {
-            LogError::Io { path, source, .. } if is_no_room(&source) => (path, source),
+            LogError::Io { path, source, .. }
+                if is_no_room(&source) || is_out_of_files(&source) =>
+            {
+                (path, source)
+            }
             other => {
                 self.poison();
                 return other;
@@ -342,7 +346,8 @@ impl Log {
                 removed.map_err(LogError::io("remove", &segment.path))?;
             }
             let Some(tail) = &before else { return Ok(()) };
-            let file = tail.segment.file()?;
+            // Nothing was written to a file that could not even be opened.
+            let Some(file) = tail.segment.open_file() else { return Ok(()) };
             // Synced at once: no later sync covers this file if nothing more is appended to it, and
             // a clean stop vouches for its length.
             let cut = file.truncate(tail.size_bytes).and_then(|()| file.sync_data());
@@ -353,7 +358,11 @@ impl Log {
             return failed;
         }
         self.tail = before;
-        LogError::NoRoom { path, source }
+        if is_no_room(&source) {
+            LogError::NoRoom { path, source }
+        } else {
+            LogError::NoFile { path, source }
+        }
     }
 
     /// Whether the start offset on disk is this one.

@@ -156,6 +156,11 @@ impl Segment {
         Ok(Arc::clone(self.file.get_or_init(|| opened)))
     }
 
+    /// The file, if it is open.
+    pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
+        self.file.get().map(Arc::clone)
+    }
+
     /// Bytes that readers may read.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes.load(Ordering::Acquire)

@@ -59,6 +59,9 @@ pub enum AppendError {
     /// Kafka's KAFKA_STORAGE_ERROR.
     #[error("the partition is offline: {0}")]
     Storage(String),
+    /// Kafka's KAFKA_STORAGE_ERROR, until some file is closed.
+    #[error("{0}")]
+    TooManyFiles(String),
     /// Kafka's KAFKA_STORAGE_ERROR, until there is room again.
     #[error("the disk is full, or less than min.free.bytes is left: delete topics or records")]
     DiskFull,

@@ -250,6 +250,9 @@ impl Partition {
             self.context.space.close();
             return AppendError::DiskFull;
         }
+        if let LogError::NoFile { .. } = error {
+            return AppendError::TooManyFiles(error.to_string());
+        }
         if writer.log.as_ref().is_some_and(Log::is_poisoned) {
             self.break_down(writer, &error.to_string())
         } else {

@@ -30,7 +30,9 @@ impl From<&AppendError> for ErrorCode {
             AppendError::InvalidRecord(_) => Self::InvalidRecord,
             AppendError::Producer(error) => error.into(),
             AppendError::TransactionNotBegun { .. } => Self::InvalidTxnState,
-            AppendError::Storage(_) | AppendError::DiskFull => Self::KafkaStorageError,
+            AppendError::Storage(_) | AppendError::DiskFull | AppendError::TooManyFiles(_) => {
+                Self::KafkaStorageError
+            }
         }
     }
 }

@@ -205,3 +205,27 @@ fn followers_go_on_when_the_broker_comes_back() {
         assert_eq!(done.ok().lines().last(), Some("two"));
     }
 }
+
+#[test]
+fn more_partitions_than_files_may_be_open_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let storage = Storage::Folder(data.clone());
+    let broker = Broker::start(&storage, &[]).unwrap();
+    let create = ["topic", "create", "many", "--partitions", "200"];
+    run(broker.bootstrap(), &create).ok();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<_> = files.split_whitespace().collect();
+    assert_eq!(words[3], words[4], "the limit is raised as far as it goes: {files}");
+    broker.stop().unwrap();
+
+    let script = "ulimit -n 128; exec \"$0\" --port 0 --http-port off --data-dir \"$1\"";
+    let started = std::process::Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_ottla"), &data.display().to_string()])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&started.stderr).into_owned();
+    assert_eq!(started.status.code(), Some(1), "{told}");
+    assert!(told.contains("128 open files") && told.contains("ulimit -n"), "{told}");
+}

@@ -25,7 +25,7 @@ pub(super) fn setup(node_count: i32, settings: &[(&'static str, &str)]) -> Setup
         statics.insert(*name, Some((*value).to_owned()));
     }
     let nodes = (1..=node_count).map(NodeId).collect();
-    Setup { cluster_id: "test".to_owned(), nodes, broker, statics }
+    Setup { cluster_id: "test".to_owned(), nodes, broker, statics, open_files_max: None }
 }
 
 pub(super) fn cluster(node_count: i32, settings: &[(&'static str, &str)]) -> Cluster {

@@ -1,7 +1,10 @@
 //! Names, CreateTopics, CreatePartitions, DeleteTopics (spec: semantics 7.2, 7.3).
 
 use super::fixture::{Cluster, cluster, topic, with_configs};
-use crate::catalog::{CatalogError, ConfigSource, NewPartitions, NewTopic, TopicRef, check_name};
+use crate::catalog::{
+    Catalog, CatalogError, ConfigSource, NewPartitions, NewTopic, Setup, TopicRef, check_name,
+};
+use crate::ids::Ids;
 use crate::types::{LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId};
 
 /// The name of the error's variant.
@@ -270,4 +273,16 @@ fn producer_ids_are_given_away_in_blocks_and_never_twice() {
         }
     }
     assert_eq!((next, catalog.next_producer_id()), (3_000, 3_000));
+}
+
+#[test]
+fn no_more_partitions_than_files_may_be_open() {
+    let setup = Setup { open_files_max: Some(100), ..super::fixture::setup(1, &[]) };
+    let mut catalog = Catalog::new(setup);
+    let wanted = |partitions| [NewTopic { partitions, ..NewTopic::named("t") }];
+    let refused = catalog.create_topics(&wanted(76), &Ids::seeded(1)).remove(0).1.unwrap_err();
+    assert!(refused.to_string().contains("75 that can be served with 100 open files"), "{refused}");
+    let made = catalog.create_topics(&wanted(75), &Ids::seeded(1)).remove(0).1.unwrap();
+    made.records.iter().for_each(|record| drop(catalog.replay(record)));
+    assert_eq!(catalog.partition_count(), 75);
 }

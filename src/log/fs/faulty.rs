@@ -46,6 +46,8 @@ pub enum FaultKind {
     Torn,
     /// The disk is full: a write puts down its first half; any other call does nothing.
     NoRoom,
+    /// No more files may be open.
+    NoFile,
 }
 
 /// A call that is to fail.
@@ -327,6 +329,7 @@ fn error(kind: FaultKind) -> io::Error {
         FaultKind::Error(kind) => kind.into(),
         FaultKind::Torn => io::Error::other("torn"),
         FaultKind::NoRoom => io::ErrorKind::StorageFull.into(),
+        FaultKind::NoFile => rustix::io::Errno::MFILE.into(),
     }
 }
 

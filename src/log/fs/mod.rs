@@ -16,6 +16,9 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 pub use faulty::{Crash, Fault, FaultKind, FaultyFs, Op};
 pub use lock::{DataLock, LockError};
 pub use memory::MemoryFs;
@@ -28,6 +31,30 @@ pub const TMP_SUFFIX: &str = ".ottla-tmp";
 /// any other failure of a write.
 pub fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether `error` says that the process, or the machine, has as many files open as it may: nothing has
+/// been tried then.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
+/// How many files this process may have open; `None` if there is no limit.
+pub fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// Raises that limit as far as the system lets anyone; what it is then.
+///
+/// # Errors
+/// What the system says; the limit is as it was.
+pub fn raise_open_files_max() -> io::Result<Option<u64>> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    Ok(open_files_max())
 }
 
 /// How to open a file.

@@ -244,3 +244,27 @@ fn a_disk_without_room_for_the_epochs_stops_nobody() {
     assert!(!append_in(1, false), "those of before would be wrong");
     assert!(append_in(1, true));
 }
+
+#[test]
+fn too_many_open_files_refuse_an_append_and_nothing_else() {
+    let disk = disk();
+    let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let mut refused = 0;
+    for _ in 0..200 {
+        // Each segment's file is refused once.
+        disk.heal();
+        disk.inject(Fault { op: Op::Create, after: 0, kind: FaultKind::NoFile });
+        let batch = batch_at(log.end_offset(), 2, NOW);
+        match log.append(&[batch], NOW) {
+            Ok(_) => {}
+            Err(LogError::NoFile { .. }) => {
+                refused += 1;
+                append(&mut log, 2);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 3 && !log.is_poisoned(), "{refused}");
+    assert_eq!(read_all(&log.reader()), (0..400).collect::<Vec<i64>>());
+}

@@ -160,6 +160,7 @@ mod tests {
             nodes: vec![NodeId(1)],
             broker,
             statics: std::collections::BTreeMap::new(),
+            open_files_max: None,
         });
         let topics = [("a", 3), ("b", 1), ("c", 2)]
             .map(|(name, partitions)| NewTopic { partitions, ..NewTopic::named(name) });

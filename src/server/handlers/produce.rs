@@ -332,7 +332,8 @@ fn tells_log_start(error: &ProduceError) -> bool {
             | AppendError::TransactionNotBegun { .. }
             | AppendError::Build(_)
             | AppendError::Storage(_)
-            | AppendError::DiskFull,
+            | AppendError::DiskFull
+            | AppendError::TooManyFiles(_),
         )
         | ProduceError::UnknownTopicOrPartition
         | ProduceError::UnknownTopicId
