@@ -23,6 +23,7 @@ mod suites;
 #[path = "../support/mod.rs"]
 mod support;
 mod table;
+mod torn;
 mod transform;
 mod wire;
 mod writers;
