@@ -57,7 +57,7 @@ mod verified;
 
 pub use compact::{
     AbortedTransaction, Cleanable, Cleaned, CompactError, Compaction, CompactionConfig, Flow, Io,
-    Pace, Plan, ProducerTail, Swap,
+    Pace, Pages, Plan, ProducerTail, Swap,
 };
 pub use config::{Checkpoint, LogConfig};
 pub use epochs::{EpochCache, EpochEnd};

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::error::AppendError;
 use super::partition::{Partition, Writer};
 use super::syncing::SAVED_EVERY_BYTES;
-use crate::log::{Cleanable, Cleaned, CompactError, LogError, Pace, Plan, Sidecar, Swap};
+use crate::log::{Cleanable, Cleaned, CompactError, LogError, Pace, Pages, Plan, Sidecar, Swap};
 use crate::types::{Offset, Timestamp};
 
 /// What a run did.
@@ -82,6 +82,7 @@ impl Partition {
             segment_bytes: config.log.segment_bytes,
             index_interval_bytes: config.log.index_interval_bytes,
             memory_bytes,
+            pages: if self.context.flusher.has_window() { Pages::Dropped } else { Pages::Kept },
             now,
             producers: self.lock().producers.tails(self.watermarks().high_watermark),
             // All that reach into what is cleaned: it ends before the last stable offset.

@@ -104,12 +104,23 @@ pub struct Plan {
     pub index_interval_bytes: u32,
     /// Bytes that the keys and their offsets may take in memory.
     pub memory_bytes: usize,
+    /// What becomes of the survivors' pages.
+    pub pages: Pages,
     /// The time of the run.
     pub now: Timestamp,
     /// Producers whose sequence must survive.
     pub producers: HashMap<ProducerId, ProducerTail>,
     /// Aborted transactions of the log, by their first offset.
     pub aborted: Vec<AbortedTransaction>,
+}
+
+/// What becomes of pages that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// They leave the page cache once they are on disk, unless they are few.
+    Dropped,
+    /// The kernel decides.
+    Kept,
 }
 
 /// Told of bytes as they are read and written; says whether to go on. May sleep.

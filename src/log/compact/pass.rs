@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::offset_map::OffsetMap;
 use super::source::Source;
 use super::transactions::Transactions;
-use super::{CompactError, Flow, Io, Pace, Plan};
+use super::{CompactError, Flow, Io, Pace, Pages, Plan};
 use crate::log::error::{LogError, ReadError};
 use crate::log::fs::{File, OpenMode};
 use crate::log::index::Index;
@@ -23,6 +23,8 @@ use crate::types::Offset;
 const WRITE_LEN: usize = 1024 * 1024;
 /// Bytes written before they are synced, so that syncs of others do not wait for a whole segment.
 const SYNC_LEN: u64 = 32 * 1024 * 1024;
+/// Fewer bytes than this are left in the page cache: a small table is read often, and whole.
+const KEPT_LEN: u64 = 4 * 1024 * 1024;
 /// Offsets in a segment count from its base in 31 bits.
 const RELATIVE_OFFSET_MAX: i64 = i32::MAX as i64;
 
@@ -98,7 +100,7 @@ impl Compaction {
     /// `Stopped`, `Read`, `Write`; the unfinished file is removed then.
     pub fn next(&mut self, pace: &mut Pace<'_>) -> Result<Option<Cleaned>, CompactError> {
         while let Some(sources) = self.groups.pop_front() {
-            let mut target = Target::create(&self.factory, &sources)?;
+            let mut target = Target::create(&self.factory, &sources, self.plan.pages)?;
             let written = self.rewrite(&sources, &mut target, pace);
             if written.is_ok() && target.written == 0 {
                 // Empty ones that Kafka left: a swap of nothing could not be finished by a start.
@@ -336,11 +338,16 @@ struct Target {
     synced: u64,
     index: Index,
     index_interval_bytes: u32,
+    pages: Pages,
     markers_gone: Vec<Offset>,
 }
 
 impl Target {
-    fn create(factory: &SegmentFactory, sources: &[Arc<Segment>]) -> Result<Self, CompactError> {
+    fn create(
+        factory: &SegmentFactory,
+        sources: &[Arc<Segment>],
+        pages: Pages,
+    ) -> Result<Self, CompactError> {
         let base = sources.first().map_or(Offset(0), |first| first.base);
         let mut last_append = crate::types::Timestamp(i64::MIN);
         for source in sources {
@@ -361,6 +368,7 @@ impl Target {
             written: 0,
             synced: 0,
             index: Index::new(base, last_append),
+            pages,
             index_interval_bytes: factory.index_interval_bytes,
             markers_gone: Vec::new(),
             path,
@@ -382,11 +390,19 @@ impl Target {
         self.written += count;
         if self.written - self.synced >= SYNC_LEN {
             self.file.sync_data().map_err(LogError::io("sync", &self.path))?;
+            self.drop_pages();
             self.synced = self.written;
         }
         match pace(Io::Written, count) {
             Flow::Continue => Ok(()),
             Flow::Stop => Err(CompactError::Stopped),
+        }
+    }
+
+    /// Lets what was just synced leave the page cache.
+    fn drop_pages(&self) {
+        if self.pages == Pages::Dropped && self.written >= KEPT_LEN {
+            self.file.uncache(self.synced, self.written.saturating_sub(self.synced));
         }
     }
 
@@ -402,6 +418,7 @@ impl Target {
             self.discard(factory);
             return Err(error.into());
         }
+        self.drop_pages();
         let segment = factory.cleaned(self.base, self.file, self.index, now);
         let is_kafkas = sources.iter().any(|source| source.is_kafkas);
         let segment = if is_kafkas { segment.of_kafka() } else { segment };

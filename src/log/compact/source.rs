@@ -86,11 +86,11 @@ impl<'a> Source<'a> {
         }
         let left = self.end - self.position;
         let length = usize::try_from(count.max(CHUNK_LEN).min(left)).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; length];
-        self.file
-            .read_exact_at(&mut bytes, self.position)
-            .map_err(|error| CompactError::Read(self.segment.io(error).into()))?;
-        self.chunk = Bytes::from(bytes);
+        // Past the page cache: nobody reads it again soon, and what others read must stay there.
+        let mut bytes = Vec::new();
+        let read = self.file.read_uncached(&mut bytes, self.position, length);
+        let place = read.map_err(|error| CompactError::Read(self.segment.io(error).into()))?;
+        self.chunk = Bytes::from(bytes).slice(place);
         match pace(Io::Read, length as u64) {
             Flow::Continue => Ok(()),
             Flow::Stop => Err(CompactError::Stopped),

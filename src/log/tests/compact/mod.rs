@@ -112,6 +112,7 @@ impl Table {
             segment_bytes: self.config.segment_bytes,
             index_interval_bytes: self.config.index_interval_bytes,
             memory_bytes: self.memory_bytes,
+            pages: Pages::Dropped,
             now: self.now,
             producers: self.producers.clone(),
             aborted: self.aborted.clone(),

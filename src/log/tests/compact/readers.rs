@@ -174,3 +174,28 @@ fn a_log_that_was_not_compacted_before_may_have_gaps_from_then_on() {
     table.reopen(); // Still without the policy: the folder says it.
     assert_eq!(table.told(), "1:a=2");
 }
+
+#[test]
+fn survivors_on_a_real_disk_are_read_right_past_the_page_cache_and_through_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(super::super::super::fs::RealFs);
+    let mut table = Table::on(fs, folder.path().join("t-0"));
+    table.config.segment_bytes = 16 << 20;
+    table.log.set_config(table.config);
+    let value = |round: usize, key: usize| format!("{round}-{key}-").repeat(80_000);
+    for round in 0..3 {
+        for key in 0..20 {
+            table.put(&[(&format!("key-{key}"), &value(round, key))]);
+        }
+    }
+    table.roll();
+    let reader = table.log.reader();
+    let expected = super::table(&rows(&reader));
+    assert!(table.compact() > 0);
+    assert_eq!(super::table(&rows(&reader)), expected);
+    assert!(table.log.size_bytes() > 4 << 20, "more than is left in the page cache");
+    table.reopen();
+    assert_eq!(super::table(&table.rows()), expected);
+    table.compact();
+    assert_eq!(super::table(&table.rows()), expected);
+}
