@@ -139,8 +139,10 @@ impl<M: Machine> Shell<M> {
     }
 
     /// Appends what a step decided; the journal's end, or why it is not stored. What found no room on
-    /// the disk, or no file to open, is kept and goes before what comes next: the machine is ahead of its journal by it,
-    /// and until it is stored nobody gets an answer.
+    /// the disk, or no file to open, is kept and goes before what comes next: the machine is ahead of its
+    /// journal by it, and until it is stored nobody gets an answer. Nor does anybody while the journal is
+    /// offline, which it is until restart: also what is asked again, and changes nothing now, rests on
+    /// what is not stored.
     fn store(
         &self,
         backlog: &mut Vec<JournalEntry>,
@@ -154,7 +156,12 @@ impl<M: Machine> Shell<M> {
                 self.journal.give_up("more is decided than a full disk lets be stored");
             }
         }
-        stored.map_err(|error| error.to_string())
+        let end = stored.map_err(|error| error.to_string())?;
+        let partition = self.journal.partition();
+        if partition.is_offline() {
+            return Err(format!("the journal is offline: {}", partition.offline_reason()));
+        }
+        Ok(end)
     }
 
     /// Appends and takes out `entries`, as far as there is room.

@@ -172,6 +172,29 @@ async fn what_a_full_disk_held_back_is_stored_in_its_order() {
     run.stop();
 }
 
+/// The coordinator of transactions would believe that the marker is there, and forget the offsets.
+#[tokio::test]
+async fn a_marker_that_could_not_be_stored_is_not_taken_for_stored_when_it_is_asked_for_again() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    run.begin_transaction().await;
+    run.commit_in_transaction("t", &[10]).await.unwrap();
+    fs.inject(Fault { op: Op::Write, after: 0, kind: FaultKind::Error(io::ErrorKind::Other) });
+    let (producer_id, producer_epoch) = PRODUCER;
+    let marker = EndMarker { outcome: Outcome::Commit, coordinator_epoch: 0 };
+    let end = EndTransaction { producer_id, producer_epoch, marker };
+    for _ in 0..2 {
+        run.broker.groups().call(Command::EndTransaction(end)).await.unwrap_err();
+    }
+    run.kill();
+    let run = start(&fs).unwrap();
+    assert_eq!(run.stable_offset("t").await, None);
+    run.end_transaction(Outcome::Commit).await;
+    assert_eq!(run.stable_offset("t").await, Some(10));
+    run.stop();
+}
+
 #[tokio::test]
 async fn a_transaction_that_no_coordinator_knows_is_aborted_at_the_start() {
     let fs = FaultyFs::new();
