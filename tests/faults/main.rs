@@ -7,10 +7,13 @@
 #![allow(clippy::disallowed_methods, reason = "the disk is one of the test's own")]
 
 mod calls;
+#[path = "../checker/mod.rs"]
+mod checker;
 mod flips;
 mod run;
 mod snapshots;
 mod tails;
+mod transactions;
 
 use std::future::Future;
 

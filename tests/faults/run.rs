@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use ottla::broker::{Apply, Broker, BrokerOptions, OpenError, Tasks, TopicRef};
@@ -26,6 +27,10 @@ const DIR: &str = "/data";
 /// Small, so that a few records fill one.
 const SEGMENT_BYTES: i32 = 1024;
 const GROUP: &str = "group";
+/// Time passes in steps of so many ms.
+const STEP_MS: u64 = 500;
+/// The longest that anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker that runs.
 pub(crate) struct Run {
@@ -188,20 +193,57 @@ impl Run {
     pub(crate) async fn pass_time(&self, seconds: u64) {
         self.broker.start_tasks();
         for _ in 0..seconds {
-            for _ in 0..50 {
-                // The tasks go on until all of them wait, and so does their work on other threads.
-                tokio::task::spawn_blocking(|| ()).await.unwrap();
-            }
+            settle().await;
             self.clock.advance(1_000);
         }
         self.tasks.stop();
         self.tasks.join(std::future::pending()).await;
     }
 
+    /// Does something while time passes whenever nothing else happens: what waits for the clock goes
+    /// on, too. The tasks have to run.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = settle() => { self.clock.advance(STEP_MS); }
+            }
+        }
+    }
+
+    /// Lets time pass, with the tasks running, until `is_done`; says if it never is. How much that
+    /// takes depends on threads that do not know of this time.
+    pub(crate) async fn wait_until(&self, is_done: impl Fn() -> bool) -> bool {
+        let clock = Clock::system();
+        while !is_done() {
+            if clock.elapsed() > PATIENCE {
+                return false;
+            }
+            settle().await;
+            self.clock.advance(STEP_MS);
+        }
+        true
+    }
+
+    /// Ends what [`Broker::start_tasks`] began; the caller ends the rest.
+    pub(crate) async fn end_tasks(&self) {
+        self.tasks.stop();
+        self.in_time(self.tasks.join(std::future::pending())).await;
+    }
+
     /// Ends as kill -9 does: nothing more is written.
     pub(crate) fn kill(self) {
         self.flusher.close();
         self.thread.join().unwrap();
+    }
+}
+
+/// The tasks go on until all of them wait, and so does their work on other threads.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::spawn_blocking(|| ()).await.unwrap();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Power cuts under load, on ext4 and XFS: what was acknowledged before the cut began is there after
 //! it, committed offsets never go back, topics stay, and where nothing is synced only a suffix is
-//! lost.
+//! lost. A transaction whose commit was acknowledged is wholly there, whatever the setting, and one
+//! that was not committed nowhere.
 //!
 //! Each series begins on an empty disk and lives through some cuts; then everything is read and
 //! judged by the checker. `OTTLA_POWER_CUTS` says how many cuts each file system gets, `OTTLA_SEED`
@@ -12,6 +13,7 @@
 #[path = "../checker/mod.rs"]
 mod checker;
 mod disk;
+mod pairs;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../crash/wire.rs"]
@@ -25,6 +27,7 @@ use std::time::Duration;
 use checker::{Producer, Promise, Report, check};
 use disk::{Disk, KINDS, Kind};
 use ottla::clock::Clock;
+use pairs::Pairs;
 use support::{Broker, Storage, wait_until};
 use wire::Wire;
 use writers::{Load, Sending};
@@ -41,6 +44,8 @@ const LOAD_MS_MAX: u64 = 250;
 /// One cut in so many comes after a sync of the whole disk.
 const SYNC_SHARE: u64 = 4;
 const TOPIC: &str = "cut";
+/// The topic of transactions.
+const PAIRS: &str = "pairs";
 const PARTITIONS: i32 = 4;
 
 #[test]
@@ -62,7 +67,7 @@ fn survive(kind: Kind) {
         Err(why) => return eprintln!("skipped: {}: {why}", kind.name),
     };
     eprintln!("{}: {cuts} cuts, OTTLA_SEED={seed}", kind.name);
-    let mut total = Report::default();
+    let mut totals = [Report::default(), Report::default()];
     for series in 0..cuts.div_ceil(SERIES) {
         let cuts = SERIES.min(cuts - series * SERIES);
         let reports = if series % LATE_SHARE == LATE_SHARE - 1 {
@@ -70,32 +75,41 @@ fn survive(kind: Kind) {
         } else {
             vec![series_under_fsync(&mut disk, cuts, &mut seed)]
         };
-        for report in reports {
-            assert!(report.anomalies.is_empty(), "{} series {series}: {report}", kind.name);
-            total.acknowledged += report.acknowledged;
-            total.unknown += report.unknown;
-            total.polled += report.polled;
+        for both in reports {
+            for (total, report) in totals.iter_mut().zip(both) {
+                assert!(report.anomalies.is_empty(), "{} series {series}: {report}", kind.name);
+                total.acknowledged += report.acknowledged;
+                total.unknown += report.unknown;
+                total.polled += report.polled;
+            }
         }
         std::fs::remove_dir_all(disk.path().join("data")).unwrap();
     }
-    assert!(total.acknowledged > 0, "no record was acknowledged: the load did not run");
-    eprintln!("{}: {total}", kind.name);
+    for (total, what) in totals.iter().zip(["records", "transactions"]) {
+        assert!(total.acknowledged > 0, "no record was acknowledged: the load did not run");
+        eprintln!("{}, {what}: {total}", kind.name);
+    }
 }
 
-/// Everything that is acknowledged is promised.
-fn series_under_fsync(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Report {
+/// Everything that is acknowledged is promised: of records by themselves, and of transactions.
+fn series_under_fsync(disk: &mut Disk, cuts: u64, seed: &mut u64) -> [Report; 2] {
     let storage = Storage::Folder(disk.path().join("data"));
     let load = Load::new(TOPIC);
     let mut clients: Vec<JoinHandle<()>> = Vec::new();
+    let mut pairs = None;
     let made = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
     for cut in 0..cuts {
         let broker = Broker::start(&storage, &[]).unwrap();
         if cut == 0 {
-            Wire::connect(broker.bootstrap()).unwrap().create_topic(TOPIC, PARTITIONS).unwrap();
+            let mut wire = Wire::connect(broker.bootstrap()).unwrap();
+            wire.create_topic(TOPIC, PARTITIONS).unwrap();
+            wire.create_topic(PAIRS, pairs::PARTITIONS).unwrap();
+            pairs = Some(Pairs::start(&load, PAIRS).with_readers());
             clients = fsync_clients(&load);
             clients.push(make_topics(&load, &made));
         }
         load.address.set(broker.bootstrap());
+        pairs.iter().for_each(Pairs::wait_for_commit);
         linger(next(seed) % LOAD_MS_MAX);
         cut_power(disk, &load, broker, seed);
     }
@@ -110,8 +124,9 @@ fn series_under_fsync(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Report {
         assert!(topics.contains(topic), "topic {topic} was made and is gone");
         assert_eq!(wire.read_all(topic, 0).unwrap(), []);
     }
+    let transactions = pairs.unwrap().judge(broker.bootstrap());
     broker.stop().unwrap();
-    check(&load.recorder.history())
+    [check(&load.recorder.history()), transactions]
 }
 
 fn fsync_clients(load: &Load) -> Vec<JoinHandle<()>> {
@@ -147,8 +162,8 @@ fn make_topics(
     })
 }
 
-/// Only that what stays of a topic is what came first.
-fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<Report> {
+/// Only that what stays of a topic is what came first; all of each committed transaction.
+fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<[Report; 2]> {
     let storage = Storage::Folder(disk.path().join("data"));
     let mut reports = Vec::new();
     for cut in 0..cuts {
@@ -156,10 +171,15 @@ fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<Report> {
         let arguments = ["--set", setting];
         let broker = Broker::start(&storage, &arguments).unwrap();
         let load = Load::new(&format!("{TOPIC}-{cut}"));
-        Wire::connect(broker.bootstrap()).unwrap().create_topic(&load.topic, 2).unwrap();
+        let topic = format!("{PAIRS}-{cut}");
+        let mut wire = Wire::connect(broker.bootstrap()).unwrap();
+        wire.create_topic(&load.topic, 2).unwrap();
+        wire.create_topic(&topic, pairs::PARTITIONS).unwrap();
+        let pairs = Pairs::start(&load, &topic);
         let sending = |acks| Sending { kind: Producer::Once, acks, promise: Promise::SuffixMayGo };
         let clients = [load.produce_with(0, sending(1)), load.produce_with(1, sending(-1))];
         load.address.set(broker.bootstrap());
+        pairs.wait_for_commit();
         linger(next(seed) % LOAD_MS_MAX);
         load.end(); // What it sends is answered in an instant; the next life is for reading only.
         cut_power(disk, &load, broker, seed);
@@ -167,8 +187,9 @@ fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<Report> {
         load.address.set(broker.bootstrap());
         clients.into_iter().for_each(|client| client.join().unwrap());
         load.final_read(&mut Wire::connect(broker.bootstrap()).unwrap(), 2);
+        let transactions = pairs.judge(broker.bootstrap());
         broker.stop().unwrap();
-        reports.push(check(&load.recorder.history()));
+        reports.push([check(&load.recorder.history()), transactions]);
     }
     reports
 }
