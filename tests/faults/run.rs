@@ -30,7 +30,7 @@ const GROUP: &str = "group";
 /// Time passes in steps of so many ms.
 const STEP_MS: u64 = 500;
 /// The longest that anything takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker that runs.
 pub(crate) struct Run {

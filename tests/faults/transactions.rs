@@ -7,18 +7,21 @@ use std::io;
 
 use bytes::{Buf, Bytes};
 use ottla::broker::{Beginning, TopicRef, TransactionError};
+use ottla::clock::Clock;
 use ottla::config::value::Durability;
 use ottla::groups::{CommitOffsetsInTransaction, PartitionCommit, TopicCommit};
 use ottla::log::fs::{Crash, Fault, FaultKind, FaultyFs, Op};
 use ottla::partition::Isolation;
 use ottla::records::{BatchBuilder, BatchHeader, ControlRecord, NewRecord, Outcome, ValidBatch};
-use ottla::txn::{InitProducerId, Producer, TransactionVersion};
-use ottla::types::{Generation, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
+use ottla::txn::{InitProducerId, Producer};
+use ottla::types::{
+    Generation, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TransactionVersion,
+};
 
 use super::checker::{
     self, End, Event, FinalRead, Promise, Recorder, Seen, Send, Watermarks, check,
 };
-use super::run::{Run, start_with};
+use super::run::{PATIENCE, Run, start_with};
 use super::{block_on, number};
 
 /// Calls that fail in an ordinary run, spread over all, with one kind of failure and one setting each;
@@ -32,8 +35,6 @@ const TOPICS: [&str; 2] = ["a", "b"];
 const ID: &str = "pairs";
 const GROUP: &str = "group";
 const TRANSACTIONS: u32 = 12;
-/// How often a client asks again for an id whose transaction is ending.
-const TRIES: u32 = 40;
 const TIMEOUT_MS: i32 = 10_000;
 
 async fn begin(fs: &FaultyFs, durability: Durability) -> Result<Run, String> {
@@ -130,7 +131,7 @@ async fn send(run: &Run, holder: &Producer, topic: &str, txn: u32) -> Option<i64
         partition: PartitionIndex(0),
         records: batch.build().unwrap().to_bytes(),
     };
-    let version = ottla::partition::TransactionVersion::V2;
+    let version = TransactionVersion::V2;
     let written = run.broker.produce_beginning(ID, version, vec![beginning]).await.remove(0);
     let written = written.ok()?;
     written.partition.visible(written.appended.end).await.ok()?;
@@ -190,10 +191,9 @@ async fn judge(fs: &FaultyFs, durability: Durability, told: &Recorder, context: 
         history.push(Event::FinalRead(FinalRead { partition, log_end, records }));
     }
     let mut taken = run.in_time(init(&run)).await;
-    for _ in 0..TRIES {
-        if taken.is_err() {
-            taken = run.in_time(init(&run)).await;
-        }
+    let clock = Clock::system();
+    while taken.is_err() && clock.elapsed() < PATIENCE {
+        taken = run.in_time(init(&run)).await;
     }
     assert!(taken.is_ok(), "{context}: the id stays busy: {taken:?}");
     let offset = run.committed(TOPICS[0]).await.unwrap();

@@ -178,7 +178,7 @@ fn a_log_that_was_not_compacted_before_may_have_gaps_from_then_on() {
 #[test]
 fn survivors_on_a_real_disk_are_read_right_past_the_page_cache_and_through_it() {
     let folder = tempfile::tempdir().unwrap();
-    let fs: Arc<dyn Fs> = Arc::new(super::super::super::fs::RealFs);
+    let fs: Arc<dyn Fs> = Arc::new(fs::RealFs);
     let mut table = Table::on(fs, folder.path().join("t-0"));
     table.config.segment_bytes = 16 << 20;
     table.log.set_config(table.config);
