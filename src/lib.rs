@@ -20,6 +20,7 @@ pub mod partition;
 pub mod protocol;
 pub mod records;
 pub mod server;
+pub mod services;
 pub mod telemetry;
 pub mod txn;
 pub mod types;

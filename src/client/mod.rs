@@ -13,6 +13,7 @@
 
 mod address;
 mod assignor;
+pub mod cluster;
 mod connection;
 mod error;
 mod fetch;
