@@ -6,6 +6,9 @@
 //! next deadline; a reply is released by the shell only when every record written up to it is
 //! durable.
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use crate::types::{Monotonic, Now};
 
 /// A waiting caller, named by the shell; a machine may answer it in a later step.

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::harness::Harness;
 use super::script::fresh_id;
 use crate::groups::{
-    Command, CommitOffsets, CommitOffsetsInTransaction, DeleteOffsets, EndTransaction, FetchGroup,
-    FetchOffsets, GroupConfig, GroupError, Heartbeat, JoinGroup, Joined, LeaveGroup, Leaving,
-    ListGroups, PartitionCommit, Protocol, Reply, SyncGroup, SyncProtocol, TopicCommit,
+    Command, CommitOffsets, CommitOffsetsInTransaction, Coordinator, DeleteOffsets, EndTransaction,
+    FetchGroup, FetchOffsets, GroupConfig, GroupError, Heartbeat, JoinGroup, Joined, LeaveGroup,
+    Leaving, ListGroups, PartitionCommit, Protocol, Reply, SyncGroup, SyncProtocol, TopicCommit,
 };
 use crate::machine::Ticket;
+use crate::machine::testing::{Dice, Harness, for_each_seed};
 use crate::records::{EndMarker, Outcome};
 use crate::types::{
     Generation, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
@@ -25,26 +25,13 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 #[test]
 fn random_operations_keep_the_invariants() {
-    let only = std::env::var("OTTLA_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seeds = only.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
-    for seed in seeds {
-        let _told = TellSeed(seed);
+    for_each_seed(SEEDS, |seed| {
         let mut world = World::new(seed);
         for _ in 0..STEPS {
             world.step();
         }
         world.fall_silent();
-    }
-}
-
-struct TellSeed(u64);
-
-impl Drop for TellSeed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with OTTLA_SEED={}", self.0);
-        }
-    }
+    });
 }
 
 /// A member id that some client believes to have.
@@ -58,8 +45,8 @@ struct Client {
 }
 
 struct World {
-    harness: Harness,
-    state: u64,
+    harness: Harness<Coordinator>,
+    dice: Dice,
     tickets: u64,
     clients: Vec<Client>,
     /// Joins that wait: what they asked for.
@@ -79,7 +66,7 @@ impl World {
         };
         Self {
             harness: Harness::new(config),
-            state: seed,
+            dice: Dice::new(seed),
             tickets: 0,
             clients: Vec::new(),
             asked: BTreeMap::new(),
@@ -87,25 +74,8 @@ impl World {
         }
     }
 
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
-        let count = u64::try_from(from.len()).unwrap();
-        from[usize::try_from(self.below(count)).unwrap()].clone()
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
     fn step(&mut self) {
-        match self.below(100) {
+        match self.dice.below(100) {
             0..20 => self.join_new(),
             20..40 => self.rejoin(),
             40..60 => self.sync(),
@@ -116,11 +86,11 @@ impl World {
             80..82 => self.end_transaction(),
             82..86 => self.administer(),
             86..97 => {
-                let ms = self.pick(&[1, 1_000, 2_999, 5_000, 9_999, 70_000]);
+                let ms = self.dice.pick(&[1, 1_000, 2_999, 5_000, 9_999, 70_000]);
                 self.advance(ms);
             }
             97 => {
-                let ms = self.pick(&[600_000, DAY_MS, 8 * DAY_MS]);
+                let ms = self.dice.pick(&[600_000, DAY_MS, 8 * DAY_MS]);
                 self.advance(ms);
             }
             _ => {
@@ -141,7 +111,7 @@ impl World {
         self.advance(4 * 60 * 60 * 1_000);
         assert_eq!(self.harness.waiting_count(), 0, "everyone is answered");
         self.advance(9 * DAY_MS);
-        assert_eq!(self.harness.coordinator.group_count(), 0, "nothing stays for ever");
+        assert_eq!(self.harness.machine.group_count(), 0, "nothing stays for ever");
     }
 
     fn advance(&mut self, ms: u64) {
@@ -208,28 +178,29 @@ impl World {
     }
 
     fn group(&mut self) -> String {
-        self.pick(&["g", "g", "g", "h", "i", "k", "l"]).to_owned()
+        self.dice.pick(&["g", "g", "g", "h", "i", "k", "l"]).to_owned()
     }
 
     fn client(&mut self) -> Option<Client> {
         let mut client = (!self.clients.is_empty()).then(|| {
             let clients = self.clients.clone();
-            self.pick(&clients)
+            self.dice.pick(&clients)
         })?;
-        if self.chance(5) {
+        if self.dice.chance(5) {
             client.generation.0 -= 1;
         }
-        if self.chance(5) {
+        if self.dice.chance(5) {
             client.group_instance_id = Some("one".to_owned());
         }
         Some(client)
     }
 
     fn protocols(&mut self) -> Vec<Protocol> {
-        let said = self.pick(&[&b"\0\0\0\0\0\x01\0\x01t"[..], b"\0\0\0\0\0\x01\0\x01u", b"??"]);
+        let said =
+            self.dice.pick(&[&b"\0\0\0\0\0\x01\0\x01t"[..], b"\0\0\0\0\0\x01\0\x01u", b"??"]);
         let protocol =
             |name: &str| Protocol { name: name.to_owned(), metadata: Bytes::from_static(said) };
-        let names = self.pick(&[
+        let names = self.dice.pick(&[
             &["range"][..],
             &["range", "sticky"],
             &["sticky", "range"],
@@ -241,7 +212,7 @@ impl World {
     }
 
     fn request(&mut self, group_id: String) -> JoinGroup {
-        let version = self.pick(&[3, 5, 9]);
+        let version = self.dice.pick(&[3, 5, 9]);
         self.tickets += 1;
         JoinGroup {
             group_id,
@@ -249,9 +220,12 @@ impl World {
             group_instance_id: None,
             client_id: "c".to_owned(),
             client_host: "/127.0.0.1".to_owned(),
-            session_timeout_ms: self.pick(&[6_000, 10_000, 60_000, 1_800_000, 0]),
-            rebalance_timeout_ms: self.pick(&[-1, 0, 5_000, 60_000, 400_000]),
-            protocol_type: self.pick(&["consumer", "consumer", "consumer", "connect"]).to_owned(),
+            session_timeout_ms: self.dice.pick(&[6_000, 10_000, 60_000, 1_800_000, 0]),
+            rebalance_timeout_ms: self.dice.pick(&[-1, 0, 5_000, 60_000, 400_000]),
+            protocol_type: self
+                .dice
+                .pick(&["consumer", "consumer", "consumer", "connect"])
+                .to_owned(),
             protocols: self.protocols(),
             requires_member_id: version >= 4,
             supports_skip_assignment: version >= 9,
@@ -263,14 +237,15 @@ impl World {
         let group_id = self.group();
         let mut request = self.request(group_id);
         request.group_instance_id =
-            self.pick(&[None, None, Some("one"), Some("two")]).map(str::to_owned);
+            self.dice.pick(&[None, None, Some("one"), Some("two")]).map(str::to_owned);
         self.run(Command::Join(request));
     }
 
     fn rejoin(&mut self) {
         let Some(client) = self.client() else { return };
         let request = self.request(client.group_id);
-        let protocols = if self.chance(80) { client.protocols } else { request.protocols.clone() };
+        let protocols =
+            if self.dice.chance(80) { client.protocols } else { request.protocols.clone() };
         self.run(Command::Join(JoinGroup {
             member_id: client.member_id,
             group_instance_id: client.group_instance_id,
@@ -285,7 +260,7 @@ impl World {
         let text = Some("consumer".to_owned());
         let protocol =
             SyncProtocol { protocol_type: text, protocol_name: Some("range".to_owned()) };
-        let protocol = self.pick(&[None, None, Some(protocol)]);
+        let protocol = self.dice.pick(&[None, None, Some(protocol)]);
         self.run(Command::Sync(SyncGroup {
             group_id: client.group_id,
             generation: client.generation,
@@ -311,7 +286,7 @@ impl World {
         let one =
             Leaving { member_id: client.member_id, group_instance_id: client.group_instance_id };
         let other = Leaving { member_id: String::new(), group_instance_id: Some("two".to_owned()) };
-        let members = self.pick(&[vec![one.clone()], vec![one, other.clone()], vec![other]]);
+        let members = self.dice.pick(&[vec![one.clone()], vec![one, other.clone()], vec![other]]);
         self.run(Command::Leave(LeaveGroup { group_id: client.group_id, members }));
     }
 
@@ -325,19 +300,19 @@ impl World {
             protocols: Vec::new(),
         };
         let client = self.client().unwrap_or_else(|| anyone.clone());
-        self.pick(&[client, anyone])
+        self.dice.pick(&[client, anyone])
     }
 
     fn commits(&mut self) -> TopicCommit {
         let row = PartitionCommit {
             partition: PartitionIndex(0),
-            offset: Offset(i64::try_from(self.below(1_000)).unwrap() - 2),
-            leader_epoch: self.pick(&[None, Some(LeaderEpoch(3))]),
-            metadata: self.pick(&["", "note", "far too long"]).to_owned(),
+            offset: Offset(i64::try_from(self.dice.below(1_000)).unwrap() - 2),
+            leader_epoch: self.dice.pick(&[None, Some(LeaderEpoch(3))]),
+            metadata: self.dice.pick(&["", "note", "far too long"]).to_owned(),
         };
         TopicCommit {
-            topic: self.pick(&["t", "u"]).to_owned(),
-            topic_id: self.pick(&[TopicId::ZERO, TopicId(fresh_id(7))]),
+            topic: self.dice.pick(&["t", "u"]).to_owned(),
+            topic_id: self.dice.pick(&[TopicId::ZERO, TopicId(fresh_id(7))]),
             partitions: vec![row],
         }
     }
@@ -345,8 +320,8 @@ impl World {
     fn commit_in_transaction(&mut self) {
         let (client, topics) = (self.committer(), vec![self.commits(), self.commits()]);
         let command = CommitOffsetsInTransaction {
-            producer_id: ProducerId(self.pick(&PRODUCERS)),
-            producer_epoch: ProducerEpoch(self.pick(&[0, 0, 0, 1])),
+            producer_id: ProducerId(self.dice.pick(&PRODUCERS)),
+            producer_epoch: ProducerEpoch(self.dice.pick(&[0, 0, 0, 1])),
             group_id: client.group_id,
             member_id: client.member_id,
             group_instance_id: client.group_instance_id,
@@ -357,8 +332,8 @@ impl World {
     }
 
     fn end_transaction(&mut self) {
-        let (id, epoch) = (self.pick(&PRODUCERS), self.pick(&[0, 1, 1]));
-        let outcome = self.pick(&[Outcome::Commit, Outcome::Commit, Outcome::Abort]);
+        let (id, epoch) = (self.dice.pick(&PRODUCERS), self.dice.pick(&[0, 1, 1]));
+        let outcome = self.dice.pick(&[Outcome::Commit, Outcome::Commit, Outcome::Abort]);
         self.end(id, epoch, outcome);
     }
 
@@ -374,7 +349,7 @@ impl World {
         let (client, commits) = (self.committer(), self.commits());
         let (topic, partition) = (commits.topic.clone(), commits.partitions[0].partition);
         let offset = commits.partitions[0].offset;
-        let retention_ms = self.pick(&[None, None, Some(-1), Some(700_000)]);
+        let retention_ms = self.dice.pick(&[None, None, Some(-1), Some(700_000)]);
         let replies = self.run(Command::CommitOffsets(CommitOffsets {
             group_id: client.group_id.clone(),
             member_id: client.member_id,
@@ -403,7 +378,7 @@ impl World {
     fn administer(&mut self) {
         let group_id = self.group();
         let topics = vec![("t".to_owned(), vec![PartitionIndex(0)])];
-        let command = match self.below(5) {
+        let command = match self.dice.below(5) {
             0 => Command::DeleteGroups(vec![group_id]),
             1 => Command::DeleteOffsets(DeleteOffsets { group_id, topics }),
             2 => Command::Describe(vec![group_id]),

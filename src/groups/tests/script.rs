@@ -30,6 +30,7 @@ use crate::groups::{
     JoinGroup, LeaveGroup, Leaving, ListGroups, PartitionCommit, PartitionResults, Protocol, Reply,
     SyncGroup, SyncProtocol, TopicCommit,
 };
+use crate::machine::testing::Words;
 use crate::records::{EndMarker, Outcome};
 use crate::types::{Generation, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId};
 
@@ -72,63 +73,31 @@ fn show_metadata(bytes: &[u8]) -> String {
     }
 }
 
-/// The words of a line: `key=value` pairs and the others.
-struct Words<'a> {
-    named: Vec<(&'a str, &'a str)>,
-    others: Vec<&'a str>,
+fn text(words: &Words<'_>, name: &str, default: &str) -> String {
+    words.get(name).unwrap_or(default).to_owned()
 }
 
-impl<'a> Words<'a> {
-    fn new(words: impl Iterator<Item = &'a str>) -> Self {
-        let mut found = Self { named: Vec::new(), others: Vec::new() };
-        for word in words {
-            match word.split_once('=').filter(|(name, _)| !name.contains(':')) {
-                Some(pair) => found.named.push(pair),
-                None => found.others.push(word),
-            }
-        }
-        found
-    }
+fn member(words: &Words<'_>) -> String {
+    long(words.get("member").unwrap_or_default())
+}
 
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.named.iter().find(|(it, _)| *it == name).map(|(_, value)| *value)
-    }
-
-    fn text(&self, name: &str, default: &str) -> String {
-        self.get(name).unwrap_or(default).to_owned()
-    }
-
-    fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
-        let parse = |it: &str| it.parse().unwrap_or_else(|_| panic!("{name}={it} is no number"));
-        self.get(name).map_or(default, parse)
-    }
-
-    fn member(&self) -> String {
-        long(self.get("member").unwrap_or_default())
-    }
-
-    fn instance(&self) -> Option<String> {
-        self.get("instance").map(str::to_owned)
-    }
-
-    fn list(&self, name: &str) -> Vec<&'a str> {
-        self.get(name).unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect()
-    }
+fn instance(words: &Words<'_>) -> Option<String> {
+    words.get("instance").map(str::to_owned)
 }
 
 /// Reads a command; `fresh` is the number of the join.
 pub(super) fn parse(verb: &str, words: &[&str], fresh: u32) -> Command {
     let group_id = words.first().copied().unwrap_or_default().trim_matches('"').to_owned();
     let all: Vec<String> = words.iter().map(|it| (*it).to_owned()).collect();
-    let words = Words::new(words.iter().skip(1).copied());
+    let words = Words::new(words.get(1..).unwrap_or_default());
     match verb {
         "join" => Command::Join(join(group_id, &words, fresh)),
         "sync" => Command::Sync(sync(group_id, &words)),
         "heartbeat" => Command::Heartbeat(Heartbeat {
             group_id,
             generation: Generation(words.number("gen", 0)),
-            member_id: words.member(),
-            group_instance_id: words.instance(),
+            member_id: member(&words),
+            group_instance_id: instance(&words),
         }),
         "leave" => {
             let who = |word: &&str| {
@@ -172,7 +141,7 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: u32) -> Command {
         }
         "describe" => Command::Describe(all),
         "list" => {
-            let words = Words::new(all.iter().map(String::as_str));
+            let words = Words::new(&all.iter().map(String::as_str).collect::<Vec<_>>());
             let owned = |name| words.list(name).into_iter().map(str::to_owned).collect();
             Command::List(ListGroups { states: owned("states"), types: owned("types") })
         }
@@ -191,13 +160,13 @@ fn join(group_id: String, words: &Words<'_>, fresh: u32) -> JoinGroup {
         if words.get("protocols").is_some() { words.list("protocols") } else { vec!["range"] };
     JoinGroup {
         group_id,
-        member_id: words.member(),
-        group_instance_id: words.instance(),
-        client_id: words.text("client", "c"),
+        member_id: member(words),
+        group_instance_id: instance(words),
+        client_id: text(words, "client", "c"),
         client_host: "/127.0.0.1".to_owned(),
         session_timeout_ms: words.number("session", 10_000),
         rebalance_timeout_ms: words.number("rebalance", 60_000),
-        protocol_type: words.text("type", "consumer"),
+        protocol_type: text(words, "type", "consumer"),
         protocols: protocols.into_iter().map(protocol).collect(),
         requires_member_id: version >= 4,
         supports_skip_assignment: version >= 9,
@@ -217,8 +186,8 @@ fn sync(group_id: String, words: &Words<'_>) -> SyncGroup {
     SyncGroup {
         group_id,
         generation: Generation(words.number("gen", 0)),
-        member_id: words.member(),
-        group_instance_id: words.instance(),
+        member_id: member(words),
+        group_instance_id: instance(words),
         protocol,
         assignments: words.list("assign").into_iter().map(share).collect(),
     }
@@ -240,8 +209,8 @@ fn commit(group_id: String, words: &Words<'_>) -> CommitOffsets {
     };
     CommitOffsets {
         group_id,
-        member_id: words.member(),
-        group_instance_id: words.instance(),
+        member_id: member(words),
+        group_instance_id: instance(words),
         generation: Generation(words.number("gen", -1)),
         retention_ms: words.get("retention").map(|it| it.parse().unwrap()),
         knows_group_id_not_found: words.number("v", 8) >= 9,

@@ -1,80 +1,20 @@
-//! Runs `testdata/*.txt`, one file a rule: command lines, `----`, the effects that are expected.
-//! With `UPDATE_SCRIPTS=1` in the environment the files are written anew, to be reviewed as a diff.
+//! Runs the coordinator's scripts.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use super::harness::Harness;
 use super::script;
-use crate::groups::{GroupConfig, GroupRecord, Reply};
-use crate::machine::{Effects, Ticket};
+use crate::groups::{Coordinator, GroupConfig};
+use crate::machine::testing::{Script, check_scripts};
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "test data is read, and written when asked to")]
 fn rules_hold_as_the_scripts_tell() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/groups/testdata");
-    let mut paths: Vec<_> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    let mut wrong = Vec::new();
-    for path in paths {
-        let expected = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let actual = run(&name, &expected);
-        if actual == expected {
-            continue;
-        }
-        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-            std::fs::write(&path, actual).unwrap();
-        } else {
-            wrong.push(format!("=== {name}\n{}", first_difference(&expected, &actual)));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn first_difference(expected: &str, actual: &str) -> String {
-    let lines = expected.lines().zip(actual.lines()).enumerate();
-    let mut different = lines.filter(|(_, (expected, actual))| expected != actual);
-    different.next().map_or_else(
-        || format!("one is longer; it should be\n{actual}"),
-        |(at, (expected, actual))| format!("line {}:\n  {expected}\nis\n  {actual}", at + 1),
-    )
-}
-
-/// The script with the effects as they are.
-fn run(name: &str, text: &str) -> String {
-    let mut runner = Runner::default();
-    let mut out: Vec<String> = Vec::new();
-    let mut is_effect = false;
-    for (at, line) in text.lines().enumerate() {
-        if line == "----" {
-            is_effect = true;
-        } else if line.is_empty() || line.starts_with('#') {
-            is_effect = false;
-            out.push(line.to_owned());
-        } else if !is_effect {
-            let place = format!("{name}:{}: {line}", at + 1);
-            out.push(line.to_owned());
-            out.push("----".to_owned());
-            out.extend(runner.line(line, &place));
-        }
-    }
-    out.join("\n") + "\n"
+    check_scripts("src/groups/testdata", || {
+        let mut runner = Runner { script: Script::new(GroupConfig::default()), joins: 0 };
+        move |line, place| runner.line(line, place)
+    });
 }
 
 struct Runner {
-    harness: Harness,
-    labels: BTreeMap<Ticket, String>,
+    script: Script<Coordinator>,
     joins: u32,
-}
-
-impl Default for Runner {
-    fn default() -> Self {
-        let harness = Harness::new(GroupConfig::default());
-        Self { harness, labels: BTreeMap::new(), joins: 0 }
-    }
 }
 
 impl Runner {
@@ -83,44 +23,25 @@ impl Runner {
         let words: Vec<&str> = line.split_whitespace().collect();
         let effects = match words.as_slice() {
             ["config", pairs @ ..] => {
-                let mut config = self.harness.config.clone();
-                pairs.iter().for_each(|pair| set(&mut config, pair));
-                self.harness = Harness::new(config);
+                self.script.configure(pairs, set);
                 return vec!["ok".to_owned()];
             }
             ["restart"] => {
-                self.harness.restart();
+                self.script.harness.restart();
                 return vec!["ok".to_owned()];
             }
-            ["advance", ms] => self.harness.advance(ms.replace('_', "").parse().expect(place)),
+            ["advance", ms] => self.script.advance(ms),
             [verb, label, rest @ ..] => {
                 self.joins += u32::from(*verb == "join");
-                let command = script::parse(verb, rest, self.joins);
-                let ticket = Ticket(u64::try_from(self.labels.len()).expect(place));
-                self.labels.insert(ticket, (*label).to_owned());
-                self.harness.run(ticket, command)
+                self.script.ask(label, script::parse(verb, rest, self.joins))
             }
             [_] | [] => panic!("{place}: incomplete"),
         };
-        self.show(&effects)
-    }
-
-    fn show(&self, effects: &Effects<GroupRecord, Reply>) -> Vec<String> {
-        let mut lines: Vec<String> = effects.records.iter().map(script::show_record).collect();
-        for (ticket, reply) in &effects.replies {
-            lines
-                .extend(script::show_reply(&self.labels[ticket], reply).lines().map(str::to_owned));
-        }
-        if lines.is_empty() {
-            lines.push("nothing".to_owned());
-        }
-        lines
+        self.script.show(&effects, script::show_record, script::show_reply)
     }
 }
 
-fn set(config: &mut GroupConfig, pair: &str) {
-    let (key, value) = pair.split_once('=').unwrap();
-    let value: u32 = value.replace('_', "").parse().unwrap();
+fn set(config: &mut GroupConfig, key: &str, value: u32) {
     match key {
         "initial_rebalance_delay_ms" => config.initial_rebalance_delay_ms = value.into(),
         "offsets_retention_ms" => config.offsets_retention_ms = value.into(),

@@ -12,12 +12,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::harness::Harness;
+use crate::machine::testing::{Dice, Harness, for_each_seed};
 use crate::machine::{Effects, Ticket};
 use crate::records::Outcome;
 use crate::txn::{
-    AddPartitions, Command, Completed, EndTransaction, InitProducerId, ListTransactions,
-    MarkersDue, Producer, Reply, TransactionRecord, TxnConfig, TxnError, VerifyPartitions,
+    AddPartitions, Command, Completed, Coordinator, EndTransaction, InitProducerId,
+    ListTransactions, MarkersDue, Producer, Reply, TransactionRecord, TxnConfig, TxnError,
+    VerifyPartitions,
 };
 use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, TransactionVersion};
 
@@ -31,26 +32,13 @@ type Pair = (i64, i16);
 
 #[test]
 fn random_operations_keep_the_promises() {
-    let only = std::env::var("OTTLA_SEED").ok().map(|seed| seed.parse().expect("a number"));
-    let seeds = only.map_or(0..SEEDS, |seed: u64| seed..seed + 1);
-    for seed in seeds {
-        let _told = TellSeed(seed);
+    for_each_seed(SEEDS, |seed| {
         let mut world = World::new(seed);
         for _ in 0..STEPS {
             world.step();
         }
         world.fall_silent();
-    }
-}
-
-struct TellSeed(u64);
-
-impl Drop for TellSeed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with OTTLA_SEED={}", self.0);
-        }
-    }
+    });
 }
 
 /// What the model knows of an id.
@@ -73,8 +61,8 @@ impl Known {
 }
 
 struct World {
-    harness: Harness,
-    state: u64,
+    harness: Harness<Coordinator>,
+    dice: Dice,
     tickets: u64,
     producer_ids: i64,
     known: BTreeMap<&'static str, Known>,
@@ -91,7 +79,7 @@ impl World {
         };
         let mut world = Self {
             harness: Harness::new(config),
-            state: seed,
+            dice: Dice::new(seed),
             tickets: 0,
             producer_ids: 1_000,
             known: IDS.iter().map(|id| (*id, Known::default())).collect(),
@@ -121,29 +109,16 @@ impl World {
         self.known.entry(id).or_default().given.push((producer_id, producer_epoch));
     }
 
-    /// A number below `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        let count = u64::try_from(from.len()).unwrap();
-        from[usize::try_from(self.below(count)).unwrap()]
-    }
-
     fn version(&mut self) -> TransactionVersion {
-        self.pick(&[TransactionVersion::V0, TransactionVersion::V2])
+        self.dice.pick(&[TransactionVersion::V0, TransactionVersion::V2])
     }
 
     fn outcome(&mut self) -> Outcome {
-        self.pick(&[Outcome::Commit, Outcome::Abort])
+        self.dice.pick(&[Outcome::Commit, Outcome::Abort])
     }
 
     fn fresh(&mut self) -> Option<ProducerId> {
-        let is_given = self.harness.coordinator.wants_producer_id() && self.below(8) > 0;
+        let is_given = self.harness.machine.wants_producer_id() && self.dice.below(8) > 0;
         self.producer_ids += i64::from(is_given);
         is_given.then_some(ProducerId(self.producer_ids))
     }
@@ -151,12 +126,12 @@ impl World {
     /// A pair that some producer of `id` believes in: mostly the newest.
     fn claim(&mut self, id: &str) -> Pair {
         let given = self.known[id].given.clone();
-        match self.below(10) {
+        match self.dice.below(10) {
             0..7 => self.known[id].current(),
-            7 | 8 if !given.is_empty() => self.pick(&given),
+            7 | 8 if !given.is_empty() => self.dice.pick(&given),
             _ => {
                 let (producer_id, epoch) = self.known[id].current();
-                self.pick(&[(producer_id + 1, epoch), (producer_id, epoch.saturating_add(1))])
+                self.dice.pick(&[(producer_id + 1, epoch), (producer_id, epoch.saturating_add(1))])
             }
         }
     }
@@ -184,7 +159,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.below(100) {
+        match self.dice.below(100) {
             0..14 => self.init(),
             14..44 => self.add(),
             44..70 => self.end(),
@@ -192,7 +167,7 @@ impl World {
             86..89 => self.look(),
             89..92 => self.force_abort(),
             92..97 => {
-                let ms = self.pick(&[1, 1_000, 9_999, 61_000]);
+                let ms = self.dice.pick(&[1, 1_000, 9_999, 61_000]);
                 self.advance(ms);
             }
             97 => self.advance(8 * DAY_MS),
@@ -202,11 +177,12 @@ impl World {
     }
 
     fn init(&mut self) {
-        let id = self.pick(&IDS);
-        let (producer_id, producer_epoch) = if self.below(2) == 0 { NONE } else { self.claim(id) };
+        let id = self.dice.pick(&IDS);
+        let (producer_id, producer_epoch) =
+            if self.dice.below(2) == 0 { NONE } else { self.claim(id) };
         let request = InitProducerId {
             transactional_id: id.to_owned(),
-            timeout_ms: self.pick(&[1_000, 60_000]),
+            timeout_ms: self.dice.pick(&[1_000, 60_000]),
             producer_id: ProducerId(producer_id),
             producer_epoch: ProducerEpoch(producer_epoch),
             fresh_producer_id: self.fresh(),
@@ -244,10 +220,11 @@ impl World {
     }
 
     fn add(&mut self) {
-        let id = self.pick(&IDS);
+        let id = self.dice.pick(&IDS);
         let (producer, pair) = self.producer(id);
-        let count = self.below(3);
-        let added: Vec<i32> = (0..count).map(|_| self.pick(&[0, 1, 2, 3, 4, 5, 6, 7])).collect();
+        let count = self.dice.below(3);
+        let added: Vec<i32> =
+            (0..count).map(|_| self.dice.pick(&[0, 1, 2, 3, 4, 5, 6, 7])).collect();
         let rows = added.iter().map(|partition| PartitionIndex(*partition)).collect();
         let version = self.version();
         let partitions = vec![("t".to_owned(), rows)];
@@ -265,14 +242,14 @@ impl World {
         for partition in 0..8 {
             let is_part = known.open.as_ref().is_some_and(|open| open.contains(&partition));
             let expected = is_part && pair == known.current();
-            let coordinator = &self.harness.coordinator;
+            let coordinator = &self.harness.machine;
             let actual = coordinator.is_part_of(&producer, "t", PartitionIndex(partition));
             assert_eq!(actual, expected, "{producer:?} and partition {partition}");
         }
     }
 
     fn end(&mut self) {
-        let id = self.pick(&IDS);
+        let id = self.dice.pick(&IDS);
         let (producer, pair) = self.producer(id);
         let (outcome, version, fresh) = (self.outcome(), self.version(), self.fresh());
         let fresh_producer_id = fresh;
@@ -305,7 +282,7 @@ impl World {
     }
 
     fn force_abort(&mut self) {
-        let id = self.pick(&IDS);
+        let id = self.dice.pick(&IDS);
         let answer = self.answer(Command::AbortTransaction(id.to_owned()));
         let known = self.known.get_mut(id).unwrap();
         if answer == Reply::AbortTransaction(Ok(())) {
@@ -320,10 +297,10 @@ impl World {
             return;
         }
         let count = u64::try_from(self.taken.len()).unwrap();
-        let at = usize::try_from(self.below(count)).unwrap();
+        let at = usize::try_from(self.dice.below(count)).unwrap();
         let due = self.taken.swap_remove(at);
         let id = due.producer.transactional_id.clone();
-        if self.below(4) == 0 {
+        if self.dice.below(4) == 0 {
             self.run(Command::GiveBackMarkers(vec![id]));
             return;
         }
@@ -342,7 +319,7 @@ impl World {
     }
 
     fn look(&mut self) {
-        let id = self.pick(&IDS);
+        let id = self.dice.pick(&IDS);
         let (producer, _) = self.producer(id);
         let partitions = vec![("t".to_owned(), vec![PartitionIndex(0)])];
         let filter = ListTransactions { duration_ms: -1, ..ListTransactions::default() };
@@ -378,7 +355,7 @@ impl World {
 
     /// What the coordinator has due is what the model has.
     fn check_due(&self) {
-        let due = self.harness.coordinator.markers_due();
+        let due = self.harness.machine.markers_due();
         let due: BTreeSet<_> = due.map(|it| it.producer.transactional_id).collect();
         let expected: BTreeSet<_> = self
             .known
@@ -387,11 +364,11 @@ impl World {
             .map(|(id, _)| (*id).to_owned())
             .collect();
         assert_eq!(due, expected);
-        assert!(due.iter().all(|id| self.harness.coordinator.is_ending(id)));
+        assert!(due.iter().all(|id| self.harness.machine.is_ending(id)));
         let open_count = self.known.values().filter(|known| known.open.is_some()).count();
-        assert_eq!(self.harness.coordinator.open_count(), open_count);
-        let ending_count = self.harness.coordinator.markers_due().count();
-        assert_eq!(self.harness.coordinator.ending_count(), ending_count);
+        assert_eq!(self.harness.machine.open_count(), open_count);
+        let ending_count = self.harness.machine.markers_due().count();
+        assert_eq!(self.harness.machine.ending_count(), ending_count);
     }
 
     /// Everyone goes: all that is open times out, its markers are written, and the ids expire.
@@ -403,7 +380,7 @@ impl World {
             self.write_markers();
         }
         self.advance(9 * DAY_MS);
-        assert_eq!(self.harness.coordinator.id_count(), 0);
+        assert_eq!(self.harness.machine.id_count(), 0);
         assert!(self.harness.waiting_count() <= 1, "only who waits for markers waits");
     }
 }
@@ -417,8 +394,8 @@ impl Known {
     }
 
     /// Learns the pair that a fence has made, which nobody was told.
-    fn learn(&mut self, harness: &Harness, id: &str) {
-        let Some(record) = harness.coordinator.durable().remove(id) else { return };
+    fn learn(&mut self, harness: &Harness<Coordinator>, id: &str) {
+        let Some(record) = harness.machine.durable().remove(id) else { return };
         let kept = record.metadata.unwrap();
         let pair = (kept.producer_id, kept.producer_epoch);
         if self.due.is_none() && pair != self.current() {

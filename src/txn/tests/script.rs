@@ -22,7 +22,7 @@
 
 use std::fmt::Write as _;
 
-use super::harness::BEGIN;
+use crate::machine::testing::{BEGIN, Words};
 use crate::records::Outcome;
 use crate::txn::{
     AddPartitions, Command, DescribedTransaction, EndTransaction, IdPattern, InitProducerId,
@@ -31,51 +31,19 @@ use crate::txn::{
 };
 use crate::types::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TransactionVersion};
 
-/// The words of a line: `key=value` pairs and the others.
-struct Words<'a> {
-    named: Vec<(&'a str, &'a str)>,
-    others: Vec<&'a str>,
+fn version(words: &Words<'_>) -> TransactionVersion {
+    TransactionVersion::from_level(words.number("v", 0))
 }
 
-impl<'a> Words<'a> {
-    fn new(words: &[&'a str]) -> Self {
-        let mut found = Self { named: Vec::new(), others: Vec::new() };
-        for word in words {
-            match word.split_once('=') {
-                Some(pair) => found.named.push(pair),
-                None => found.others.push(word),
-            }
-        }
-        found
-    }
+/// The id that comes first.
+fn id(words: &Words<'_>) -> String {
+    words.others.first().copied().unwrap_or_default().trim_matches('"').replace("\\t", "\t")
+}
 
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.named.iter().find(|(it, _)| *it == name).map(|(_, value)| *value)
-    }
-
-    fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
-        let parse = |it: &str| it.parse().unwrap_or_else(|_| panic!("{name}={it} is no number"));
-        self.get(name).map_or(default, parse)
-    }
-
-    fn list(&self, name: &str) -> Vec<&'a str> {
-        self.get(name).unwrap_or_default().split(',').filter(|it| !it.is_empty()).collect()
-    }
-
-    fn version(&self) -> TransactionVersion {
-        TransactionVersion::from_level(self.number("v", 0))
-    }
-
-    /// The id that comes first.
-    fn id(&self) -> String {
-        self.others.first().copied().unwrap_or_default().trim_matches('"').replace("\\t", "\t")
-    }
-
-    /// The id and the producer that come first.
-    fn producer(&self) -> Producer {
-        let (producer_id, producer_epoch) = pair(self.others[1]);
-        Producer { transactional_id: self.id(), producer_id, producer_epoch }
-    }
+/// The id and the producer that come first.
+fn producer(words: &Words<'_>) -> Producer {
+    let (producer_id, producer_epoch) = pair(words.others[1]);
+    Producer { transactional_id: id(words), producer_id, producer_epoch }
 }
 
 fn pair(text: &str) -> (ProducerId, ProducerEpoch) {
@@ -103,9 +71,9 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Co
     let ids = || words.others.iter().map(|id| id.trim_matches('"').to_owned()).collect();
     let end = |outcome| {
         Command::EndTransaction(EndTransaction {
-            producer: words.producer(),
+            producer: producer(&words),
             outcome,
-            version: words.version(),
+            version: version(&words),
             fresh_producer_id,
         })
     };
@@ -113,7 +81,7 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Co
         "init" => {
             let (producer_id, producer_epoch) = pair(words.get("pair").unwrap_or("-1/-1"));
             Command::InitProducerId(InitProducerId {
-                transactional_id: words.id(),
+                transactional_id: id(&words),
                 timeout_ms: words.number("timeout", 60_000),
                 producer_id,
                 producer_epoch,
@@ -121,20 +89,20 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Co
             })
         }
         "add" => Command::AddPartitions(AddPartitions {
-            producer: words.producer(),
+            producer: producer(&words),
             partitions: partitions(&words.others[2..]),
-            version: words.version(),
+            version: version(&words),
         }),
         "verify" => Command::VerifyPartitions(VerifyPartitions {
-            producer: words.producer(),
+            producer: producer(&words),
             partitions: partitions(&words.others[2..]),
         }),
         "commit" => end(Outcome::Commit),
         "abort" => end(Outcome::Abort),
-        "force-abort" => Command::AbortTransaction(words.id()),
+        "force-abort" => Command::AbortTransaction(id(&words)),
         "await" => Command::AwaitMarkers,
         "give-back" => Command::GiveBackMarkers(ids()),
-        "written" => Command::MarkersWritten(words.producer()),
+        "written" => Command::MarkersWritten(producer(&words)),
         "supply" => Command::SupplyProducerIds(
             words.others.iter().map(|id| ProducerId(id.parse().unwrap())).collect(),
         ),
@@ -155,7 +123,7 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Co
 
 /// Reads what `part-of` asks.
 pub(super) fn parse_part(words: &[&str]) -> (Producer, String, PartitionIndex) {
-    let producer = Words::new(words).producer();
+    let producer = producer(&Words::new(words));
     let (topic, found) = partitions(&words[2..]).swap_remove(0);
     (producer, topic, found[0])
 }
@@ -182,7 +150,7 @@ pub(super) fn parse_record(words: &[&str]) -> TransactionRecord {
             partitions: (state != TransactionState::Empty).then(|| rows.collect()),
             last_update_timestamp: BEGIN.0,
             start_timestamp: BEGIN.0 + words.number::<i64>("start", 0),
-            client_transaction_version: words.version().level(),
+            client_transaction_version: version(&words).level(),
             ..TransactionMetadata::default()
         }),
     }
@@ -252,8 +220,8 @@ fn show_described(described: &DescribedTransaction) -> String {
     format!("{id} {state} {producer} timeout {timeout_ms} start {started}{partitions}")
 }
 
-/// The lines that an answer is shown as.
-pub(super) fn show_reply(label: &str, reply: &Reply) -> Vec<String> {
+/// An answer as lines.
+pub(super) fn show_reply(label: &str, reply: &Reply) -> String {
     let done = |(): &()| "ok".to_owned();
     let texts = match reply {
         Reply::InitProducerId(result) | Reply::EndTransaction(result) => {
@@ -286,5 +254,5 @@ pub(super) fn show_reply(label: &str, reply: &Reply) -> Vec<String> {
             lines
         }
     };
-    texts.into_iter().map(|text| format!("{label} {text}")).collect()
+    texts.into_iter().map(|text| format!("{label} {text}\n")).collect()
 }
