@@ -221,6 +221,33 @@ fn torn_transaction() {
 }
 
 #[test]
+fn torn_although_its_commit_was_answered() {
+    let mut history = writes(1, &[]);
+    let nowhere = Send { txn: Some(1), ..send(10, Outcome::Info) };
+    history.push(Event::Send(nowhere));
+    history.extend(commits(1));
+    history.push(last(&[]));
+    shows(&history, &[Row::TornTransaction]);
+    // With the commit given up it may be nowhere.
+    let ended = history.len() - 2;
+    history[ended] = Event::Ended { txn: 1, end: End::Aborted };
+    shows(&history, &[]);
+}
+
+#[test]
+fn circular_flow_over_three() {
+    let mut history = Vec::new();
+    for (txn, at) in [(1, 0), (2, 1), (3, 2)] {
+        history.extend(writes(txn, &[(at, 10 + at.unsigned_abs())]));
+        history.extend(commits(txn));
+    }
+    history.extend([reads_in(2, (0, 10)), reads_in(3, (1, 11))]);
+    shows(&history, &[]);
+    history.push(reads_in(1, (2, 12)));
+    shows(&history, &[Row::CircularFlow]);
+}
+
+#[test]
 fn circular_flow() {
     let mut history = writes(1, &[(0, 10)]);
     history.extend(writes(2, &[(1, 11)]));
@@ -317,4 +344,8 @@ fn last_stable_offset_stuck() {
     ended.extend(commits(1));
     ended.push(marks(10));
     shows(&ended, &[Row::LastStableStuck]);
+    // What is open elsewhere is no excuse.
+    let elsewhere = Send { partition: 1, txn: Some(1), ..send(10, Outcome::Ok(0)) };
+    let begin = Event::Begin { txn: 1, at_ms: 0, timeout_ms: 1_000 };
+    shows(&[begin, Event::Send(elsewhere), marks(10)], &[Row::LastStableStuck]);
 }

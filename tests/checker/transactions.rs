@@ -70,7 +70,9 @@ fn partial(facts: &Facts, poll: &Poll) -> Vec<Anomaly> {
         let span = spans.entry(seen.partition).or_insert((seen.offset, seen.offset));
         *span = (span.0.min(seen.offset), span.1.max(seen.offset));
     }
-    for txn in facts.txns.values() {
+    let writers: BTreeSet<u32> =
+        brought.iter().filter_map(|(number, value)| facts.writer(*number, *value)).collect();
+    for txn in writers.iter().filter_map(|writer| facts.txns.get(writer)) {
         for (number, (from, to)) in &spans {
             let Some(partition) = facts.partitions.get(number) else { continue };
             let values: Vec<_> = txn.sent.iter().filter(|(sent, _)| sent == number).collect();

@@ -1,5 +1,6 @@
-//! Transactions without a pause between them, of one producer and of many at once: none is told to
-//! come again (51). `OTTLA_TRANSACTIONS` says how many one producer ends, 10,000 in the full run.
+//! Transactions without a pause between them, of one producer and of many at once: no answer on the
+//! wire tells to come again (51), or refuses anything else. `OTTLA_TRANSACTIONS` says how many one
+//! producer ends, 10,000 in the full run.
 //!
 //! Differs from Kafka: there a client that is quick meets 51 while the markers are written.
 

@@ -1,14 +1,16 @@
 //! Kafka Streams with exactly_once_v2 while the broker is killed over and over: each word of the input
-//! is counted once. `OTTLA_KILL_ROUNDS` says how many rounds, `OTTLA_SEED` which. What is counted is
-//! judged in the suite `tests/clients/streams`.
+//! is counted once, and no transaction stays open in any of its topics. `OTTLA_KILL_ROUNDS` says how
+//! many rounds, `OTTLA_SEED` which. What is counted is judged in the suite `tests/clients/streams`.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::checker::{Event, Watermarks, check};
 use super::librdkafka::proxy;
 use super::suites;
 use super::support::{Broker, Storage, tail, wait_until};
+use super::wire::Wire;
 use super::writers::Address;
 use super::{linger, next, number};
 
@@ -16,6 +18,9 @@ use super::{linger, next, number};
 const ROUNDS: u64 = 10;
 /// How long a round's load runs before the kill, in ms.
 const LOAD_MS: std::ops::Range<u64> = 100..900;
+/// What the names of all its topics begin with, and how many partitions each has.
+const RUN_ID: &str = "killed";
+const PARTITIONS: i32 = 2;
 /// How long the application may take to start, and in the end to count what is left.
 const WAIT_MAX: Duration = Duration::from_secs(90);
 
@@ -42,9 +47,9 @@ fn words_are_counted_once_by_kafka_streams_while_the_broker_is_killed() {
         Command::new(suites::folder("streams").join("run"))
             .env("SUITE_HOME", home)
             .env("BOOTSTRAP", &front)
-            .env("RUN_ID", "killed")
+            .env("RUN_ID", RUN_ID)
             .env("PHASE", "crash")
-            .env("CASE_MAX_S", (rounds * 5 + 120).to_string())
+            .env("CASE_MAX_S", (rounds * 15 + 120).to_string())
             .stdin(Stdio::piped())
             .stdout(File::create(&output).unwrap())
             .spawn()
@@ -67,7 +72,26 @@ fn words_are_counted_once_by_kafka_streams_while_the_broker_is_killed() {
     assert!(status.is_some_and(|status| status.success()), "{status:?}: {said}");
     assert!(said.lines().any(|line| line.starts_with("ok ")), "{said}");
     eprintln!("{said}");
+    assert_settled(&mut Wire::connect(broker.bootstrap()).unwrap());
     broker.stop().unwrap();
+}
+
+/// Nothing holds a last stable offset back once the application is gone: not in its input, its output
+/// or the topics that it keeps its counts in.
+fn assert_settled(wire: &mut Wire) {
+    let topics = wire.topics().unwrap();
+    let own: Vec<&String> = topics.iter().filter(|topic| topic.starts_with(RUN_ID)).collect();
+    assert!(own.len() > 2, "its topics are {own:?}");
+    let mut history = Vec::new();
+    for topic in own {
+        for index in 0..PARTITIONS {
+            let (last_stable, high_watermark) = wire.ends(topic, index).unwrap();
+            let partition = i32::try_from(history.len()).unwrap();
+            let marks = Watermarks { partition, at_ms: u64::MAX, last_stable, high_watermark };
+            history.push(Event::Watermarks(marks));
+        }
+    }
+    check(&history).assert_clean();
 }
 
 /// Ends with the test.

@@ -1,8 +1,12 @@
-//! Consume, transform, produce in transactions: librdkafka takes records from one topic, writes them
-//! to another and commits its place in the first, and either side is killed, over and over. Each
+//! Consume, transform, produce in transactions: librdkafka or Java takes records from one topic, writes
+//! them to another and commits its place in the first, and either side is killed, over and over. Each
 //! record arrives once, no reader sees a part of a transaction, and none stays open in the end.
 //! `OTTLA_KILL_ROUNDS` says how many rounds, `OTTLA_SEED` which; with `OTTLA_TEST_BOOTSTRAP` the
 //! broker is that one, and only the client is killed.
+//!
+//! Both clients print the lines that `tests/clients/rdkafka/src/transform.rs` tells. Instances of Java
+//! are of the suite's Kafka releases in turn: what one of 4.x left open, with an epoch for each
+//! transaction (KIP-890), one of 3.x takes over, and the other way round.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,7 +20,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::Value as Json;
 
 use super::checker::{
-    End, Event, FinalRead, Isolation, Outcome, Poll, Producer, Promise, Seen, Send, Value, check,
+    End, Event, FinalRead, Isolation, Outcome, Poll, Producer, Promise, Seen, Send, Value,
+    Watermarks, check,
 };
 use super::librdkafka::proxy;
 use super::suites;
@@ -27,8 +32,15 @@ use super::{linger, next, number};
 
 /// Rounds in an ordinary run.
 const ROUNDS: u64 = 24;
+/// A JVM takes long to start.
+const JAVA_ROUNDS: u64 = 8;
 /// The longest that a round runs before the kill, in ms.
 const LOAD_MS_MAX: u64 = 400;
+/// One round in so many does not wait until the client has committed something: it is killed, or loses
+/// its broker, while it starts.
+const START_SHARE: u64 = 5;
+/// How long a client may take to commit something.
+const START_MAX: Duration = Duration::from_secs(60);
 /// How long the last client may take to go through what is left, and to end.
 const DRAIN_MAX: Duration = Duration::from_secs(60);
 const PARTITIONS: i32 = 2;
@@ -38,13 +50,25 @@ const READER: u32 = 1000;
 const TIMEOUT_MS: u64 = 60_000;
 
 #[test]
-fn every_record_is_transformed_once_while_either_side_is_killed() {
-    let Ok(home) = suites::prepare("rdkafka") else { return };
-    let rounds = number("OTTLA_KILL_ROUNDS").unwrap_or(ROUNDS);
+fn every_record_is_transformed_once_by_librdkafka_while_either_side_is_killed() {
+    survive("rdkafka", ROUNDS);
+}
+
+#[test]
+fn every_record_is_transformed_once_by_java_while_either_side_is_killed() {
+    survive("java", JAVA_ROUNDS);
+}
+
+fn survive(suite: &'static str, rounds: u64) {
+    let Ok(home) = suites::prepare(suite) else { return };
+    let rounds = number("OTTLA_KILL_ROUNDS").unwrap_or(rounds);
     let mut seed = number("OTTLA_SEED").unwrap_or(20_260_101);
-    eprintln!("{rounds} rounds, OTTLA_SEED={seed}");
-    let mut run = Run::start(home);
+    eprintln!("{suite}: {rounds} rounds, OTTLA_SEED={seed}");
+    let mut run = Run::start(suite, home);
     for round in 0..rounds {
+        if !next(&mut seed).is_multiple_of(START_SHARE) {
+            run.wait_for_commit(round);
+        }
         linger(next(&mut seed) % LOAD_MS_MAX);
         run.kill_one(round, next(&mut seed));
     }
@@ -96,6 +120,8 @@ impl Side {
 }
 
 struct Run {
+    /// The client's.
+    suite: &'static str,
     home: PathBuf,
     folder: tempfile::TempDir,
     load: Load,
@@ -106,13 +132,14 @@ struct Run {
     client: Option<Child>,
     /// Instances of the client so far; the number of the present one.
     instance: u32,
+    broker_kills: u32,
     story: Story,
     threads: Vec<JoinHandle<()>>,
     reading: Arc<AtomicBool>,
 }
 
 impl Run {
-    fn start(home: PathBuf) -> Self {
+    fn start(suite: &'static str, home: PathBuf) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let peer = std::env::var("OTTLA_TEST_BOOTSTRAP").ok().filter(|peer| !peer.is_empty());
         let id = uuid::Uuid::new_v4().simple().to_string();
@@ -127,6 +154,7 @@ impl Run {
         };
         let (story, reading) = (Story::default(), Arc::new(AtomicBool::new(true)));
         let mut run = Self {
+            suite,
             home,
             folder,
             load,
@@ -135,6 +163,7 @@ impl Run {
             topics,
             client: None,
             instance: 0,
+            broker_kills: 0,
             story,
             threads: Vec::new(),
             reading,
@@ -170,7 +199,9 @@ impl Run {
         self.instance += 1;
         let output = File::create(self.output(self.instance)).unwrap();
         let errors = File::create(self.folder.path().join("errors")).unwrap();
-        let child = Command::new(suites::folder("rdkafka").join("run"))
+        let folder = suites::folder(self.suite);
+        let child = Command::new(folder.join("run"))
+            .current_dir(folder)
             .env("SUITE_HOME", &self.home)
             .env("BOOTSTRAP", &self.front)
             .env("PHASE", "transform")
@@ -187,6 +218,14 @@ impl Run {
         self.client = Some(child);
     }
 
+    /// Lets the present instance of the client come to work.
+    fn wait_for_commit(&self, round: u64) {
+        let output = self.output(self.instance);
+        let has_committed = || std::fs::read_to_string(&output).unwrap().contains("\"committed\"");
+        let said = || tail(&self.folder.path().join("errors"), 20);
+        assert!(wait_until(START_MAX, has_committed), "round {round}: no commit: {}", said());
+    }
+
     /// Kills the client or the broker, and starts it again.
     fn kill_one(&mut self, round: u64, dice: u64) {
         let mut client = self.client.take().unwrap();
@@ -195,6 +234,7 @@ impl Run {
         assert!(ended.is_none(), "round {round}: the client gave up: {ended:?} {}", said());
         if dice.is_multiple_of(2) && self.side.kill() {
             self.client = Some(client);
+            self.broker_kills += 1;
             self.start_broker();
         } else {
             client.kill().unwrap();
@@ -250,6 +290,17 @@ impl Run {
         self.reading.store(false, Ordering::SeqCst);
         self.threads.drain(..).for_each(|thread| thread.join().unwrap());
 
+        let report = check(&self.history(&mut wire));
+        report.assert_clean();
+        let kills = (self.broker_kills, self.instance - 1);
+        eprintln!("{} kills of the broker, {} of the client; {report}", kills.0, kills.1);
+        if let Side::Ours(Some(broker), _) = self.side {
+            broker.stop().unwrap();
+        }
+    }
+
+    /// What everybody did, and what is there now.
+    fn history(&self, wire: &mut Wire) -> Vec<Event> {
         let mut history = self.load.recorder.history();
         for instance in 1..=self.instance {
             tell(&self.output(instance), instance, &mut history, &self.story);
@@ -259,25 +310,19 @@ impl Run {
         history.extend(story.into_iter().map(|(_, event)| event));
         let mut reads = Vec::new();
         for partition in 0..PARTITIONS {
-            let (stable, end) = wire.ends(&self.topics[1], partition).unwrap();
-            assert_eq!(stable, end, "a transaction is open in partition {partition}");
-            reads.push(final_read(&mut wire, &self.topics[0], partition).unwrap());
-            let mut made = final_read(&mut wire, &self.topics[1], partition).unwrap();
-            made.partition += MADE_BASE;
-            made.records.iter_mut().for_each(|seen| seen.partition += MADE_BASE);
+            let (last_stable, high_watermark) = wire.ends(&self.topics[1], partition).unwrap();
+            let (partition, at_ms) = (MADE_BASE + partition, u64::MAX);
+            let marks = Watermarks { partition, at_ms, last_stable, high_watermark };
+            history.push(Event::Watermarks(marks));
+            reads.push(final_read(wire, &self.topics[0], partition - MADE_BASE).unwrap());
+            let mut made = final_read(wire, &self.topics[1], partition - MADE_BASE).unwrap();
+            made.partition = partition;
+            made.records.iter_mut().for_each(|seen| seen.partition = partition);
             reads.push(made);
         }
         assert_once(&reads);
         history.extend(reads.into_iter().map(Event::FinalRead));
-        let report = check(&history);
-        report.assert_clean();
-        let committed = history
-            .iter()
-            .filter(|event| matches!(event, Event::Ended { end: End::Committed, .. }));
-        eprintln!("{} instances, {} commits; {report}", self.instance, committed.count());
-        if let Side::Ours(Some(broker), _) = self.side {
-            broker.stop().unwrap();
-        }
+        history
     }
 
     /// Of each partition of the input: where the group is, and the end.

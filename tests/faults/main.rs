@@ -1,7 +1,8 @@
 //! Disks that fail, forget and lie, under a whole broker: which call, which bit, which byte.
 //!
 //! The disk is one in memory that fails on command (`log::fs::FaultyFs`). `OTTLA_FAULT_CALLS=N` lets
-//! the first N calls fail in every way, `OTTLA_FLIPS=N` flips N bits, `OTTLA_SEED` says which.
+//! the first N calls fail in every way (of transactions: all), `OTTLA_FAULT_AT=N` only the n-th one of
+//! a life with transactions; `OTTLA_FLIPS=N` flips N bits, `OTTLA_SEED` says which.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the disk is one of the test's own")]

@@ -21,7 +21,7 @@ use ottla::ids::Ids;
 use ottla::log::fs::{FaultyFs, Fs};
 use ottla::partition::{AppendError, Flusher, Isolation, Partition};
 use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
-use ottla::types::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId};
+use ottla::types::{LeaderEpoch, Monotonic, Offset, PartitionIndex, Timestamp, TopicId};
 
 const DIR: &str = "/data";
 /// Small, so that a few records fill one.
@@ -30,7 +30,10 @@ const GROUP: &str = "group";
 /// Time passes in steps of so many ms.
 const STEP_MS: u64 = 500;
 /// The longest that anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest that anything takes of the broker's time, in ms: a machine that gives this process no
+/// time gives the broker none, either.
+const BROKER_PATIENCE_MS: u64 = 120_000;
 
 /// A broker that runs.
 pub(crate) struct Run {
@@ -216,15 +219,21 @@ impl Run {
     /// Lets time pass, with the tasks running, until `is_done`; says if it never is. How much that
     /// takes depends on threads that do not know of this time.
     pub(crate) async fn wait_until(&self, is_done: impl Fn() -> bool) -> bool {
-        let clock = Clock::system();
+        let patience = self.patience();
         while !is_done() {
-            if clock.elapsed() > PATIENCE {
+            if patience.is_over(self) {
                 return false;
             }
             settle().await;
             self.clock.advance(STEP_MS);
         }
         true
+    }
+
+    /// From now on.
+    pub(crate) fn patience(&self) -> Patience {
+        let until = self.clock.now().monotonic.plus_ms(BROKER_PATIENCE_MS);
+        Patience { clock: Clock::system(), until }
     }
 
     /// Ends what [`Broker::start_tasks`] began; the caller ends the rest.
@@ -237,6 +246,18 @@ impl Run {
     pub(crate) fn kill(self) {
         self.flusher.close();
         self.thread.join().unwrap();
+    }
+}
+
+/// How long to wait for what has to come: by the clock of the machine, and by the broker's.
+pub(crate) struct Patience {
+    clock: Clock,
+    until: Monotonic,
+}
+
+impl Patience {
+    pub(crate) fn is_over(&self, run: &Run) -> bool {
+        self.clock.elapsed() > PATIENCE && run.clock.now().monotonic > self.until
     }
 }
 

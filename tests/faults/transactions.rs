@@ -7,7 +7,6 @@ use std::io;
 
 use bytes::{Buf, Bytes};
 use ottla::broker::{Beginning, TopicRef, TransactionError};
-use ottla::clock::Clock;
 use ottla::config::value::Durability;
 use ottla::groups::{CommitOffsetsInTransaction, PartitionCommit, TopicCommit};
 use ottla::log::fs::{Crash, Fault, FaultKind, FaultyFs, Op};
@@ -19,9 +18,9 @@ use ottla::types::{
 };
 
 use super::checker::{
-    self, End, Event, FinalRead, Promise, Recorder, Seen, Send, Watermarks, check,
+    self, End, Event, FinalRead, Poll, Promise, Recorder, Seen, Send, Watermarks, check,
 };
-use super::run::{PATIENCE, Run, start_with};
+use super::run::{Run, start_with};
 use super::{block_on, number};
 
 /// Calls that fail in an ordinary run, spread over all, with one kind of failure and one setting each;
@@ -60,7 +59,7 @@ async fn live(fs: &FaultyFs, durability: Durability, told: &Recorder) {
             producer = run.in_time(init(&run)).await.ok();
         }
         if let Some(holder) = producer.take() {
-            producer = run.in_time(transact(&run, holder, txn, told)).await;
+            producer = run.in_time(transact(&run, holder, (txn, durability), told)).await;
         }
     }
     run.end_tasks().await;
@@ -79,11 +78,19 @@ async fn init(run: &Run) -> Result<Producer, TransactionError> {
 }
 
 /// One transaction; who the producer is from there on, if all went well.
-async fn transact(run: &Run, holder: Producer, txn: u32, told: &Recorder) -> Option<Producer> {
+async fn transact(
+    run: &Run,
+    holder: Producer,
+    (txn, durability): (u32, Durability),
+    told: &Recorder,
+) -> Option<Producer> {
     told.note(Event::Begin { txn, at_ms: 0, timeout_ms: 0 });
     let mut offsets = Vec::new();
     for topic in TOPICS {
         offsets.push(send(run, &holder, topic, txn).await);
+    }
+    if durability == Durability::Fsync {
+        look(run, txn, told);
     }
     let mut is_whole = offsets.iter().all(Option::is_some);
     if let (true, Some(offset)) = (is_whole, offsets[0]) {
@@ -118,6 +125,17 @@ async fn transact(run: &Run, holder: Producer, txn: u32, told: &Recorder) -> Opt
     }
     told.note(Event::Ended { txn, end });
     next
+}
+
+/// Reads what is committed, inside a transaction; only where nothing that was seen may go.
+fn look(run: &Run, txn: u32, told: &Recorder) {
+    let consumer = 0;
+    told.note(Event::Reassigned { consumer });
+    for (partition, topic) in (0..).zip(TOPICS) {
+        let Ok(records) = committed(run, topic, partition) else { continue };
+        let isolation = checker::Isolation::Committed;
+        told.note(Event::Poll(Poll { consumer, isolation, records, txn: Some(txn) }));
+    }
 }
 
 /// Sends the one record of a transaction in a topic; its offset.
@@ -191,8 +209,8 @@ async fn judge(fs: &FaultyFs, durability: Durability, told: &Recorder, context: 
         history.push(Event::FinalRead(FinalRead { partition, log_end, records }));
     }
     let mut taken = run.in_time(init(&run)).await;
-    let clock = Clock::system();
-    while taken.is_err() && clock.elapsed() < PATIENCE {
+    let patience = run.patience();
+    while taken.is_err() && !patience.is_over(&run) {
         taken = run.in_time(init(&run)).await;
     }
     assert!(taken.is_ok(), "{context}: the id stays busy: {taken:?}");
@@ -251,6 +269,9 @@ fn committed(run: &Run, topic: &str, partition: i32) -> Result<Vec<Seen>, String
 
 #[test]
 fn whichever_call_fails_no_transaction_is_torn_or_stays_open() {
+    if let Some(after) = number("OTTLA_FAULT_AT") {
+        return fail_in_every_way(after);
+    }
     let is_long = number("OTTLA_FAULT_CALLS").is_some();
     let (whole, told) = (FaultyFs::new(), Recorder::default());
     block_on(live(&whole, Durability::Fsync, &told));
@@ -263,15 +284,21 @@ fn whichever_call_fails_no_transaction_is_torn_or_stays_open() {
     assert!(all >= CALLS, "a life has {all} calls only");
     eprintln!("{} of {all} calls", if is_long { all } else { CALLS });
     let step = if is_long { 1 } else { all / CALLS };
-    for (place, after) in (0..all).step_by(usize::try_from(step).unwrap()).enumerate() {
-        for (number, kind) in KINDS.iter().enumerate() {
-            for (setting, durability) in SETTINGS.iter().enumerate() {
-                let is_its_turn = place % KINDS.len() == number
-                    && place / KINDS.len() % SETTINGS.len() == setting;
-                if is_long || is_its_turn {
-                    fail(after, *kind, *durability);
-                }
-            }
+    let turns = (0..KINDS.len() * SETTINGS.len()).cycle();
+    for (place, after) in turns.zip((0..all).step_by(usize::try_from(step).unwrap())) {
+        if is_long {
+            fail_in_every_way(after);
+        } else {
+            let (kind, setting) = (place % KINDS.len(), place / KINDS.len());
+            fail(after, KINDS[kind], SETTINGS[setting]);
+        }
+    }
+}
+
+fn fail_in_every_way(after: u64) {
+    for kind in KINDS {
+        for durability in SETTINGS {
+            fail(after, kind, durability);
         }
     }
 }

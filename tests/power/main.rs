@@ -27,7 +27,7 @@ use std::time::Duration;
 use checker::{Producer, Promise, Report, check};
 use disk::{Disk, KINDS, Kind};
 use ottla::clock::Clock;
-use pairs::Pairs;
+use pairs::{Pairs, Readers};
 use support::{Broker, Storage, wait_until};
 use wire::Wire;
 use writers::{Load, Sending};
@@ -104,7 +104,7 @@ fn series_under_fsync(disk: &mut Disk, cuts: u64, seed: &mut u64) -> [Report; 2]
             let mut wire = Wire::connect(broker.bootstrap()).unwrap();
             wire.create_topic(TOPIC, PARTITIONS).unwrap();
             wire.create_topic(PAIRS, pairs::PARTITIONS).unwrap();
-            pairs = Some(Pairs::start(&load, PAIRS).with_readers());
+            pairs = Some(Pairs::start(&load, PAIRS, Readers::Along));
             clients = fsync_clients(&load);
             clients.push(make_topics(&load, &made));
         }
@@ -175,7 +175,7 @@ fn late_series(disk: &mut Disk, cuts: u64, seed: &mut u64) -> Vec<[Report; 2]> {
         let mut wire = Wire::connect(broker.bootstrap()).unwrap();
         wire.create_topic(&load.topic, 2).unwrap();
         wire.create_topic(&topic, pairs::PARTITIONS).unwrap();
-        let pairs = Pairs::start(&load, &topic);
+        let pairs = Pairs::start(&load, &topic, Readers::AtTheEnd);
         let sending = |acks| Sending { kind: Producer::Once, acks, promise: Promise::SuffixMayGo };
         let clients = [load.produce_with(0, sending(1)), load.produce_with(1, sending(-1))];
         load.address.set(broker.bootstrap());

@@ -1,6 +1,8 @@
-//! A transactional producer that goes on through every cut: a record to each of two partitions and
-//! an offset of a group, committed and aborted in turn. The offset names the end of what is committed
-//! in the first partition, so it tells whether it went with its records.
+//! Two transactional producers that go on through every cut, into the same two partitions: a record to
+//! each and an offset of a group of the producer's own, committed and aborted in turn. The offset names
+//! the end of what this producer has committed in the first partition, so it tells whether it went with
+//! its records. In its midst a transaction reads what is committed: never its own records, and never
+//! those of one that has read its own.
 
 use std::sync::Arc;
 use std::thread::{JoinHandle, spawn};
@@ -18,25 +20,38 @@ use ottla::records::{BatchBuilder, NewRecord};
 use ottla::types::{ProducerEpoch, ProducerId, Timestamp};
 
 use super::checker::{
-    End, Event, Outcome, Producer, Promise, Recorder, Report, Send, Watermarks, check,
+    End, Event, Isolation, Outcome, Poll, Producer, Promise, Recorder, Report, Send, Watermarks,
+    check,
 };
 use super::support::wait_until;
 use super::wire::Wire;
-use super::writers::Load;
+use super::writers::{Load, seen};
 
 pub(crate) const PARTITIONS: i32 = 2;
-const ID: &str = "pairs";
-const GROUP: &str = "pairs";
-/// The group in the history; those of the readers have the numbers of their partitions.
+const PARTITION_COUNT: usize = 2;
+const PRODUCERS: u32 = 2;
+/// The first producer's group in the history; those of the readers have the numbers of their
+/// partitions.
 const GROUP_NUMBER: u32 = 100;
+/// What the first producer is as a consumer; the same of the readers.
+const READER_NUMBER: u32 = 100;
+/// Transactions of a producer have its number above these bits, and so have their values.
+const COUNT_BITS: u32 = 24;
 /// How long a transaction may stay open; the last one does.
 const TIMEOUT_MS: i32 = 500;
 /// How long a power cut waits for a commit before it.
-const COMMIT_MAX: Duration = Duration::from_millis(300);
+const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// How much longer its end may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The producer at work, with a history of its own.
+/// Whether anybody reads before the end: only where a cut takes nothing that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readers {
+    Along,
+    AtTheEnd,
+}
+
+/// The producers at work, with a history of their own.
 #[derive(Debug)]
 pub(crate) struct Pairs {
     load: Load,
@@ -45,44 +60,46 @@ pub(crate) struct Pairs {
 }
 
 impl Pairs {
-    /// Starts it beside another load, on a topic that is there.
-    pub(crate) fn start(beside: &Load, topic: &str) -> Self {
+    /// Starts them beside another load, on a topic that is there.
+    pub(crate) fn start(beside: &Load, topic: &str, readers: Readers) -> Self {
         let mut load = beside.clone();
         load.topic = topic.to_owned();
         load.stop = Arc::default();
         load.recorder = Recorder::default();
-        load.recorder.note(Event::Producer { producer: 0, kind: Producer::Once });
         let clock = Clock::system();
-        let mut client = Client { load: load.clone(), clock: clock.clone(), producer: None };
-        let client = spawn(move || {
-            let mut wire = client.load.address.connect();
-            let mut txn = 0;
-            while !client.load.is_over() {
-                client.transact(&mut wire, txn);
-                txn += 1;
-            }
-        });
-        Self { load, clock, clients: vec![client] }
+        let mut clients = Vec::new();
+        for number in 0..PRODUCERS {
+            load.recorder.note(Event::Producer { producer: number, kind: Producer::Once });
+            let places = (readers == Readers::Along).then_some([0; _]);
+            let (load, clock) = (load.clone(), clock.clone());
+            let mut client = Client { load, clock, number, producer: None, places };
+            clients.push(spawn(move || {
+                let mut wire = client.load.address.connect();
+                let mut txn = number << COUNT_BITS;
+                while !client.load.is_over() {
+                    client.transact(&mut wire, txn);
+                    txn += 1;
+                }
+            }));
+        }
+        if readers == Readers::Along {
+            clients.extend((0..PARTITIONS).map(|partition| load.consume(partition)));
+        }
+        Self { load, clock, clients }
     }
 
-    /// Follows it, and commits: only where a cut takes nothing that was seen.
-    pub(crate) fn with_readers(mut self) -> Self {
-        self.clients.extend((0..PARTITIONS).map(|partition| self.load.consume(partition)));
-        self
-    }
-
-    /// Lets it commit something, unless that takes too long.
+    /// Lets one of them commit something, unless that takes too long.
     pub(crate) fn wait_for_commit(&self) {
         let count = || {
             let history = self.load.recorder.history();
-            let is_commit = |event: &&Event| matches!(event, Event::Commit { group, .. } if *group == GROUP_NUMBER);
+            let is_commit = |event: &&Event| matches!(event, Event::Commit { group, .. } if *group >= GROUP_NUMBER);
             history.iter().filter(is_commit).count()
         };
         let before = count();
         wait_until(COMMIT_MAX, || count() > before);
     }
 
-    /// Ends it, and judges what a broker that is up has of it.
+    /// Ends them, and judges what a broker that is up has of it.
     pub(crate) fn judge(self, address: &str) -> Report {
         self.load.end();
         self.clients.into_iter().for_each(|client| client.join().unwrap());
@@ -98,27 +115,46 @@ impl Pairs {
             let marks = Watermarks { partition, at_ms, last_stable, high_watermark };
             recorder.note(Event::Watermarks(marks));
         }
-        let taken = wait_until(PATIENCE, || init(&mut wire).is_ok());
-        assert!(taken, "the transactional id stays busy");
+        for number in 0..PRODUCERS {
+            let taken = wait_until(PATIENCE, || init(&mut wire, &name(number)).is_ok());
+            assert!(taken, "the transactional id stays busy");
+        }
         self.load.final_read(&mut wire, PARTITIONS);
-        let offset = wire.committed(GROUP, topic, 0).unwrap();
-        recorder.note(Event::Committed { group: GROUP_NUMBER, partition: 0, offset });
-        let history = recorder.history();
-        let last = history.iter().find_map(|event| match event {
-            Event::FinalRead(read) if read.partition == 0 => Some(read.records.last()),
-            _ => None,
-        });
-        let end = last.unwrap().map_or(-1, |seen| seen.offset + 1);
-        assert_eq!(offset, end, "the group's offset did not go with its records");
-        check(&history)
+        for number in 0..PRODUCERS {
+            let (group, partition) = (GROUP_NUMBER + number, 0);
+            let offset = wire.committed(&name(number), topic, partition).unwrap();
+            let end = committed_end(&recorder.history(), number);
+            assert_eq!(offset, end, "the offset of group {number} did not go with its records");
+            recorder.note(Event::Committed { group, partition, offset });
+        }
+        check(&recorder.history())
     }
+}
+
+/// The end of what a producer has committed in the first partition; -1 for nothing.
+fn committed_end(history: &[Event], producer: u32) -> i64 {
+    let last = history.iter().find_map(|event| match event {
+        Event::FinalRead(read) if read.partition == 0 => {
+            read.records.iter().rfind(|seen| seen.value >> COUNT_BITS == u64::from(producer))
+        }
+        _ => None,
+    });
+    last.map_or(-1, |seen| seen.offset + 1)
+}
+
+/// A producer's transactional id, and its group.
+fn name(producer: u32) -> String {
+    format!("pairs-{producer}")
 }
 
 struct Client {
     load: Load,
     clock: Clock,
+    number: u32,
     /// Who it is; it asks anew after everything that did not go well.
     producer: Option<(i64, i16)>,
+    /// Where it goes on reading, if it does.
+    places: Option<[i64; PARTITION_COUNT]>,
 }
 
 impl Client {
@@ -130,11 +166,12 @@ impl Client {
         let at_ms = now_ms(&self.clock);
         note(Event::Begin { txn, at_ms, timeout_ms: u64::from(TIMEOUT_MS.unsigned_abs()) });
         let sent: Vec<Option<i64>> = (0..PARTITIONS)
-            .map(|at| load.ask(wire, |wire| send(wire, (&load.topic, at), producer, txn.into())))
+            .map(|at| load.ask(wire, |wire| self.send(wire, at, producer, txn.into())))
             .collect();
+        self.read(wire, txn);
         let moved = sent.iter().copied().collect::<Option<Vec<_>>>().and_then(|offsets| {
             let offset = offsets[0] + 1;
-            let commit = |wire: &mut Wire| commit_offset(wire, &load.topic, producer, offset);
+            let commit = |wire: &mut Wire| self.commit_offset(wire, producer, offset);
             load.ask(wire, commit).map(|()| offset)
         });
         let committed = txn.is_multiple_of(2);
@@ -143,12 +180,12 @@ impl Client {
                 if committed {
                     note(Event::Committing { txn });
                 }
-                self.producer = load.ask(wire, |wire| end(wire, producer, committed));
+                self.producer = load.ask(wire, |wire| self.end(wire, producer, committed));
                 match (committed, self.producer) {
                     (false, _) => End::Aborted,
                     (true, None) => End::Info,
                     (true, Some(_)) => {
-                        let group = GROUP_NUMBER;
+                        let group = GROUP_NUMBER + self.number;
                         note(Event::Commit { group, partition: 0, offset });
                         End::Committed
                     }
@@ -160,7 +197,7 @@ impl Client {
         for (partition, offset) in (0..).zip(sent) {
             let offset = offset.filter(|_| end == End::Committed);
             note(Event::Send(Send {
-                producer: 0,
+                producer: self.number,
                 partition,
                 value: txn.into(),
                 promise: Promise::Kept,
@@ -171,18 +208,99 @@ impl Client {
         note(Event::Ended { txn, end });
     }
 
+    /// Reads what is committed, inside a transaction.
+    fn read(&mut self, wire: &mut Wire, txn: u32) {
+        let Some(places) = &mut self.places else { return };
+        for (partition, place) in (0..).zip(places) {
+            let read = self.load.ask(wire, |wire| {
+                let (mut next, mut found) = (*place, Vec::new());
+                wire.read_some(&self.load.topic, partition, &mut next, (0, &mut found))?;
+                Ok((next, found))
+            });
+            let Some((next, found)) = read else { continue };
+            *place = next;
+            let (consumer, isolation) = (READER_NUMBER + self.number, Isolation::Committed);
+            let records = seen(partition, &found);
+            let poll = Poll { consumer, isolation, records, txn: Some(txn) };
+            self.load.recorder.note(Event::Poll(poll));
+        }
+    }
+
     /// Takes its id anew, which ends what was open; sees then where the group is.
     fn take_id(&self, wire: &mut Wire) -> Option<(i64, i16)> {
+        let name = name(self.number);
         while !self.load.is_over() {
-            let Some(producer) = self.load.ask(wire, init) else { continue };
-            let committed = |wire: &mut Wire| wire.committed(GROUP, &self.load.topic, 0);
+            let Some(producer) = self.load.ask(wire, |wire| init(wire, &name)) else { continue };
+            let committed = |wire: &mut Wire| wire.committed(&name, &self.load.topic, 0);
             if let Some(offset) = self.load.ask(wire, committed) {
-                let group = GROUP_NUMBER;
+                let group = GROUP_NUMBER + self.number;
                 self.load.recorder.note(Event::Committed { group, partition: 0, offset });
             }
             return Some(producer);
         }
         None
+    }
+
+    /// Sends the one record of a transaction in a partition, which makes that part of it (KIP-890).
+    fn send(
+        &self,
+        wire: &mut Wire,
+        index: i32,
+        (id, epoch): (i64, i16),
+        value: u64,
+    ) -> Result<i64> {
+        let mut batch =
+            BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(epoch), 0).transactional();
+        let value = value.to_be_bytes();
+        let timestamp = Timestamp(-1);
+        batch.push(&NewRecord { timestamp, value: Some(&value), ..Default::default() });
+        let records = Some(batch.build().unwrap().to_bytes());
+        let request = ProduceRequest {
+            transactional_id: Some(name(self.number)),
+            acks: -1,
+            timeout_ms: 10_000,
+            topic_data: vec![TopicProduceData {
+                name: self.load.topic.clone(),
+                partition_data: vec![PartitionProduceData { index, records }],
+                ..TopicProduceData::default()
+            }],
+        };
+        let answer = wire.call(12, &request)?;
+        let row = &answer.responses[0].partition_responses[0];
+        ok(row.error_code)?;
+        Ok(row.base_offset)
+    }
+
+    fn commit_offset(&self, wire: &mut Wire, producer: (i64, i16), offset: i64) -> Result<()> {
+        let request = TxnOffsetCommitRequest {
+            transactional_id: name(self.number),
+            group_id: name(self.number),
+            producer_id: producer.0,
+            producer_epoch: producer.1,
+            topics: vec![TxnOffsetCommitRequestTopic {
+                name: self.load.topic.clone(),
+                partitions: vec![TxnOffsetCommitRequestPartition {
+                    partition_index: 0,
+                    committed_offset: offset,
+                    ..TxnOffsetCommitRequestPartition::default()
+                }],
+            }],
+            ..TxnOffsetCommitRequest::default()
+        };
+        ok(wire.call(5, &request)?.topics[0].partitions[0].error_code)
+    }
+
+    /// Ends a transaction; who the producer is from there on.
+    fn end(&self, wire: &mut Wire, producer: (i64, i16), committed: bool) -> Result<(i64, i16)> {
+        let request = EndTxnRequest {
+            transactional_id: name(self.number),
+            producer_id: producer.0,
+            producer_epoch: producer.1,
+            committed,
+        };
+        let answer = wire.call(5, &request)?;
+        ok(answer.error_code)?;
+        Ok((answer.producer_id, answer.producer_epoch))
     }
 }
 
@@ -192,74 +310,13 @@ fn now_ms(clock: &Clock) -> u64 {
 
 type Result<T> = std::io::Result<T>;
 
-fn init(wire: &mut Wire) -> Result<(i64, i16)> {
+fn init(wire: &mut Wire, id: &str) -> Result<(i64, i16)> {
     let request = InitProducerIdRequest {
-        transactional_id: Some(ID.to_owned()),
+        transactional_id: Some(id.to_owned()),
         transaction_timeout_ms: TIMEOUT_MS,
         ..Default::default()
     };
     let answer = wire.call(4, &request)?;
-    ok(answer.error_code)?;
-    Ok((answer.producer_id, answer.producer_epoch))
-}
-
-/// Sends the one record of a transaction in a partition, which makes that part of it (KIP-890).
-fn send(
-    wire: &mut Wire,
-    (topic, index): (&str, i32),
-    (id, epoch): (i64, i16),
-    value: u64,
-) -> Result<i64> {
-    let mut batch =
-        BatchBuilder::new().producer(ProducerId(id), ProducerEpoch(epoch), 0).transactional();
-    let value = value.to_be_bytes();
-    let timestamp = Timestamp(-1);
-    batch.push(&NewRecord { timestamp, value: Some(&value), ..Default::default() });
-    let records = Some(batch.build().unwrap().to_bytes());
-    let request = ProduceRequest {
-        transactional_id: Some(ID.to_owned()),
-        acks: -1,
-        timeout_ms: 10_000,
-        topic_data: vec![TopicProduceData {
-            name: topic.to_owned(),
-            partition_data: vec![PartitionProduceData { index, records }],
-            ..TopicProduceData::default()
-        }],
-    };
-    let answer = wire.call(12, &request)?;
-    let row = &answer.responses[0].partition_responses[0];
-    ok(row.error_code)?;
-    Ok(row.base_offset)
-}
-
-fn commit_offset(wire: &mut Wire, topic: &str, producer: (i64, i16), offset: i64) -> Result<()> {
-    let request = TxnOffsetCommitRequest {
-        transactional_id: ID.to_owned(),
-        group_id: GROUP.to_owned(),
-        producer_id: producer.0,
-        producer_epoch: producer.1,
-        topics: vec![TxnOffsetCommitRequestTopic {
-            name: topic.to_owned(),
-            partitions: vec![TxnOffsetCommitRequestPartition {
-                partition_index: 0,
-                committed_offset: offset,
-                ..TxnOffsetCommitRequestPartition::default()
-            }],
-        }],
-        ..TxnOffsetCommitRequest::default()
-    };
-    ok(wire.call(5, &request)?.topics[0].partitions[0].error_code)
-}
-
-/// Ends a transaction; who the producer is from there on.
-fn end(wire: &mut Wire, producer: (i64, i16), committed: bool) -> Result<(i64, i16)> {
-    let request = EndTxnRequest {
-        transactional_id: ID.to_owned(),
-        producer_id: producer.0,
-        producer_epoch: producer.1,
-        committed,
-    };
-    let answer = wire.call(5, &request)?;
     ok(answer.error_code)?;
     Ok((answer.producer_id, answer.producer_epoch))
 }

@@ -40,7 +40,7 @@ final class Case implements AutoCloseable {
         return prefix + suffix;
     }
 
-    private static Map<String, Object> settings(Object... pairs) {
+    static Map<String, Object> settings(Object... pairs) {
         Map<String, Object> settings = new HashMap<>();
         settings.put("bootstrap.servers", BOOTSTRAP);
         settings.put("reconnect.backoff.ms", "20");

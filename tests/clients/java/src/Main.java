@@ -4,8 +4,11 @@ import java.util.Map;
 /** The cases of the phase that the environment names. */
 final class Main {
     public static void main(String[] arguments) throws Exception {
-        Console.install();
         String phase = System.getenv().getOrDefault("PHASE", "all");
+        if (phase.equals("transform")) {
+            Transform.run();
+        }
+        Console.install();
         Map<String, Suite.Body> clients = new LinkedHashMap<>();
         Map<String, Suite.Body> tools = new LinkedHashMap<>();
         switch (phase) {
