@@ -6,6 +6,7 @@ const assert = require('node:assert/strict')
 
 const CASE_TIMEOUT_MS = 30_000
 const CLEANUP_TIMEOUT_MS = 8_000
+const ACCOUNT_TIMEOUT_MS = 5_000
 const POLL_MS = 10
 
 const env = {
@@ -37,6 +38,7 @@ class Context {
   constructor(name) {
     this.name = name
     this.cleanups = []
+    this.accounts = []
     this.stopped = false
   }
 
@@ -54,6 +56,20 @@ class Context {
 
   note(text) {
     console.log(`# ${this.name}: ${text}`)
+  }
+
+  /** If the case fails, `account` is asked for lines that tell how things stand at that moment. */
+  explain(account) {
+    this.accounts.push(account)
+  }
+
+  async printAccounts() {
+    for (const account of this.accounts) {
+      await within(ACCOUNT_TIMEOUT_MS, Promise.resolve().then(account), () => 'account').then(
+        lines => lines.forEach(line => this.note(line)),
+        error => this.note(`no account: ${reasonOf(error)}`)
+      )
+    }
   }
 
   skip(reason) {
@@ -109,6 +125,7 @@ async function runCase({ name, run }) {
     }
     console.log(`not ok ${name}: ${reasonOf(error)}`)
     if (process.env.VERBOSE) console.log(error)
+    await context.printAccounts()
     return false
   } finally {
     if (process.env.VERBOSE) console.log(`# ${name}: ${Date.now() - began} ms`)

@@ -24,10 +24,12 @@ test('seed-three-subscribes-in-one-group', async t => {
     const record = async (event, metadata) => recorded.push([metadata.topic, event.type, event.data.userId])
     states.push(await kafka.subscribe(topic, getConsumerGroup('analytics-service'), record))
   }
-  await t.until('each consumer to own its own topic', () =>
-    states.every(({ assignment }, n) => assignment && (assignment[name(USER_TOPICS[n])] || []).length === 3)
-  )
   await ready(t, states, 9)
+  const owned = states.map(({ assignment }) => assignment)
+  assert.deepEqual(
+    owned,
+    USER_TOPICS.map(topic => ({ [name(topic)]: [0, 1, 2] }))
+  )
   for (const [n, topic] of USER_TOPICS.entries()) {
     await kafka.publishEvent(
       topic,
@@ -36,6 +38,10 @@ test('seed-three-subscribes-in-one-group', async t => {
     )
   }
   await t.until('three recorded events', () => recorded.length === 3)
+  assert.deepEqual(
+    states.flatMap(({ crashes }) => crashes),
+    []
+  )
   assert.deepEqual(
     recorded.sort(),
     USER_TOPICS.map((topic, n) => [topic, `TYPE_${n}`, `507f1f77bcf86cd79943901${n}`]).sort()

@@ -15,6 +15,7 @@ const bare = prefixed => prefixed.slice(prefix.length)
 class KafkaService {
   constructor(clientId) {
     this.errors = []
+    this.clientId = clientId
     this.kafka = connect(this.errors, { clientId })
     this.consumers = []
   }
@@ -37,7 +38,10 @@ class KafkaService {
   async subscribe(topics, group, handler, { fromBeginning = false, ...more } = {}) {
     // kafkajs looks for a rebalance only between fetches; short waits keep the test short.
     const waits = { heartbeatInterval: 200, maxWaitTimeInMs: 200 }
-    const consumer = this.kafka.consumer({
+    // Consumers of one `Kafka` share one table of positions a group, and the one that is told its
+    // assignment last empties it: the others then crash for good.
+    const kafka = connect(this.errors, { clientId: this.clientId })
+    const consumer = kafka.consumer({
       groupId: name(group),
       partitionAssigners: [bySubscription],
       ...waits,
@@ -79,19 +83,64 @@ class KafkaService {
   }
 }
 
-/** Follows what a consumer owns, whether it has looked up its positions since, and its crashes. */
+/**
+ * Follows what a consumer owns, whether it has looked up its positions since, the generation that a
+ * heartbeat confirmed since, and its crashes. The trail tells all of it with the time.
+ */
 function watch(consumer) {
-  const state = { consumer, assignment: null, positioned: false, crashes: [] }
-  const { CRASH, GROUP_JOIN, REQUEST } = consumer.events
+  const state = {
+    consumer,
+    group: null,
+    assignment: null,
+    positioned: false,
+    generation: null,
+    crashes: [],
+    trail: [],
+  }
+  const tell = what => state.trail.push(`${new Date().toISOString().slice(17, 23)} ${what}`)
+  const { CRASH, GROUP_JOIN, HEARTBEAT, REBALANCING, REQUEST } = consumer.events
   consumer.on(GROUP_JOIN, ({ payload }) => {
-    state.assignment = payload.memberAssignment
-    state.positioned = false
+    Object.assign(state, { group: payload.groupId, assignment: payload.memberAssignment })
+    Object.assign(state, { positioned: false, generation: null })
+    tell(`${payload.memberId} joined for ${JSON.stringify(payload.memberAssignment)}`)
   })
   consumer.on(REQUEST, ({ payload }) => {
+    if (payload.apiName === 'ListOffsets') tell('looked up offsets')
     if (payload.apiName === 'ListOffsets' || payload.apiName === 'Fetch') state.positioned = true
   })
-  consumer.on(CRASH, ({ payload }) => state.crashes.push(payload.error.message))
+  consumer.on(HEARTBEAT, ({ payload: { groupGenerationId } }) => {
+    if (state.generation !== groupGenerationId) tell(`heartbeat in generation ${groupGenerationId}`)
+    state.generation = groupGenerationId
+  })
+  consumer.on(REBALANCING, () => tell('the group rebalances'))
+  consumer.on(CRASH, ({ payload }) => {
+    state.crashes.push(payload.error.message)
+    tell(`crash: ${payload.error.message}`)
+  })
   return state
+}
+
+/** How consumers stand, and what the broker says of their groups and topics, a line each. */
+async function account(states) {
+  const lines = states.flatMap((state, n) => state.trail.map(line => `consumer ${n}: ${line}`))
+  const control = connect().admin()
+  await control.connect()
+  try {
+    for (const groupId of new Set(states.map(({ group }) => group).filter(Boolean))) {
+      const { groups } = await control.describeGroups([groupId])
+      const members = groups[0].members.map(({ memberId }) => memberId)
+      lines.push(`group ${groupId}: ${groups[0].state}, members ${members.join(', ')}`)
+      lines.push(`committed in ${groupId}: ${JSON.stringify(await control.fetchOffsets({ groupId }))}`)
+    }
+    for (const topic of new Set(states.flatMap(({ assignment }) => Object.keys(assignment || {})))) {
+      lines.push(`offsets of ${topic}: ${JSON.stringify(await control.fetchTopicOffsets(topic))}`)
+    }
+  } catch (error) {
+    lines.push(`no more: ${error.message}`)
+  } finally {
+    await control.disconnect()
+  }
+  return lines
 }
 
 function eventOf(type, source, payload) {
@@ -131,14 +180,26 @@ async function declare(t, partitionsOf) {
   return control
 }
 
-/** Waits until every partition has an owner that stands at its position: no new event is missed. */
+/**
+ * Waits until every partition has an owner that stands at its position: no new event is missed.
+ * Where several consumers share a group, all must stand in one generation: what one of them is yet
+ * to learn would make it look up its positions anew, behind the events of meanwhile.
+ */
 async function ready(t, states, partitionCount) {
   const owned = ({ assignment }) => Object.values(assignment || {}).flat().length
+  const peers = ({ group }) => states.filter(state => state.group === group)
+  t.explain(() => account(states))
   await t.until(
     'the groups to be complete',
     () => states.reduce((sum, state) => sum + owned(state), 0) === partitionCount
   )
-  await t.until('their positions', () => states.every(state => state.positioned || !owned(state)))
+  await t.until('their positions in one generation', () =>
+    states.every(state => {
+      const generations = new Set(peers(state).map(({ generation }) => generation))
+      const isSettled = peers(state).length === 1 || (generations.size === 1 && !generations.has(null))
+      return isSettled && (state.positioned || !owned(state))
+    })
+  )
 }
 
 module.exports = { KafkaService, bare, declare, eventOf, name, prefix, ready, watch }
