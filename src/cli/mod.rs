@@ -28,6 +28,7 @@ mod time;
 mod topic;
 mod topics_file;
 mod txn;
+mod why;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -69,6 +70,7 @@ enum Command {
     Group(group::Group),
     /// Show and abort transactions
     Txn(txn::Txn),
+    Why(why::Why),
     Backup(backup::Backup),
     /// Look into the data folder of a broker that does not run, and repair it
     Log(log::Log),
@@ -96,6 +98,7 @@ pub fn run() -> ExitCode {
         Some(Command::Consume(consume)) => wait(consume.run(&mut out)),
         Some(Command::Group(group)) => wait(group.run(&mut out)),
         Some(Command::Txn(txn)) => wait(txn.run(&mut out)),
+        Some(Command::Why(why)) => wait(why.run(&mut out)),
         Some(Command::Backup(backup)) => backup.run(&mut out),
         Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),

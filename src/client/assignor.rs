@@ -24,7 +24,10 @@ pub(super) fn subscription(topics: &BTreeSet<String>) -> Result<Bytes, EncodeErr
 }
 
 /// Reads the topics of a subscription.
-pub(super) fn subscribed(bytes: Bytes) -> Result<Vec<String>, DecodeError> {
+///
+/// # Errors
+/// Whatever is wrong with the bytes.
+pub fn subscribed(bytes: Bytes) -> Result<Vec<String>, DecodeError> {
     let mut reader = Reader::new(bytes);
     reader.i16()?;
     let count = reader.count(false, 2)?.unwrap_or(0);

@@ -28,7 +28,7 @@ mod transactions;
 mod wire;
 
 pub use address::Address;
-pub use assignor::assigned;
+pub use assignor::{assigned, subscribed};
 pub use connection::{Connection, Options, Sent};
 pub use error::ClientError;
 pub use fetch::Fetched;

@@ -21,6 +21,8 @@ pub enum Position {
     Start,
     /// Behind the last record that consumers may read.
     End,
+    /// Behind the last record that readers of committed records may read: before the first open transaction.
+    StableEnd,
     /// The first record of this time or later; the end if there is none.
     Time(Timestamp),
 }
@@ -29,7 +31,7 @@ impl Position {
     fn timestamp(self) -> i64 {
         match self {
             Self::Start => -2,
-            Self::End => -1,
+            Self::End | Self::StableEnd => -1,
             Self::Time(Timestamp(ms)) => ms.max(0),
         }
     }
@@ -70,7 +72,7 @@ impl Client {
         }
         let without = match position {
             Position::Time(_) => partitions.iter().filter(|it| !found.contains_key(*it)).cloned(),
-            Position::Start | Position::End => return Ok(found),
+            Position::Start | Position::End | Position::StableEnd => return Ok(found),
         };
         // No record so young: the end.
         let without: Vec<_> = without.collect();
@@ -124,11 +126,11 @@ fn request(version: i16, partitions: &[NamedPartition], position: Position) -> L
     let topics = topics.into_iter();
     ListOffsetsRequest {
         replica_id: -1,
+        isolation_level: i8::from(position == Position::StableEnd),
         topics: topics
             .map(|(name, partitions)| ListOffsetsTopic { name: name.to_owned(), partitions })
             .collect(),
         timeout_ms: if version >= 10 { 20_000 } else { 0 },
-        ..ListOffsetsRequest::default()
     }
 }
 

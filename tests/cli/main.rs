@@ -13,3 +13,4 @@ mod status;
 #[path = "../support/mod.rs"]
 mod support;
 mod txns;
+mod why;
