@@ -1,5 +1,7 @@
 //! Random operations: one world for each seed, and the numbers that it lives by.
 
+use crate::codec::testing::Random;
+
 /// Lets `live` run for each seed below `count`, or for the one that `OTTLA_SEED` names. A failure
 /// prints its seed.
 pub(crate) fn for_each_seed(count: u64, live: impl Fn(u64)) {
@@ -20,20 +22,17 @@ impl Drop for TellSeed {
     }
 }
 
-/// Numbers that the seed decides (SplitMix64).
-pub(crate) struct Dice(u64);
+/// Numbers that the seed decides.
+pub(crate) struct Dice(Random);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Random::new(seed))
     }
 
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % end
+        self.0.bits() % end
     }
 
     pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
