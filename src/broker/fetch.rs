@@ -3,6 +3,7 @@
 //! Reads never take the append lock. A fetch that finds too little registers with its partitions and
 //! looks again at each wake-up, until it has enough or its time is over.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -11,6 +12,8 @@ use super::Broker;
 use crate::catalog::TopicRef;
 use crate::log::{AbortedTransaction, LogRange};
 use crate::partition::{Isolation, Partition, Read, ReadError, Wake, Watermarks};
+use crate::records::compression::DECOMPRESSED_LIMIT;
+use crate::records::{BatchHeader, OwnedRecord, ValidBatch};
 use crate::types::{LeaderEpoch, Offset, PartitionIndex};
 
 /// What to read from one partition.
@@ -56,6 +59,56 @@ pub struct Fetched {
     pub aborted: Vec<AbortedTransaction>,
     /// Where the client's log parts from ours (KIP-595): an epoch and its end.
     pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// Records that were read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchedRecords {
+    /// Those that count, in order.
+    pub records: Vec<OwnedRecord>,
+    /// Where to read on: behind all that was looked at, also where nothing of it counts.
+    pub next: Option<Offset>,
+}
+
+impl Fetched {
+    /// Reads and unpacks the records from offset `from` on; `from` is that of the fetch. Markers are left
+    /// out, and under [`Isolation::ReadCommitted`] the records of aborted transactions. May wait for the
+    /// disk.
+    ///
+    /// # Errors
+    /// `Storage`, in words.
+    pub fn records(&self, from: Offset) -> Result<FetchedRecords, ReadError> {
+        let Some(range) = &self.range else { return Ok(FetchedRecords::default()) };
+        let storage = |error: &dyn std::fmt::Display| ReadError::Storage(error.to_string());
+        let mut bytes = range.read().map_err(|error| storage(&error))?;
+        let mut aborted = self.aborted.iter().peekable();
+        let mut dropped = HashSet::new();
+        let mut found = FetchedRecords { records: Vec::new(), next: Some(range.next) };
+        while !bytes.is_empty() {
+            let header = BatchHeader::parse(&bytes).map_err(|error| storage(&error))?;
+            let size = usize::try_from(header.size_bytes()).unwrap_or(usize::MAX);
+            let batch = bytes.split_to(size.min(bytes.len()));
+            let batch = ValidBatch::parse_stored(batch).map_err(|error| storage(&error))?;
+            while let Some(begun) = aborted.next_if(|it| it.first_offset <= header.last_offset()) {
+                dropped.insert(begun.producer_id);
+            }
+            if header.attributes.is_control() {
+                dropped.remove(&header.producer_id);
+                continue;
+            }
+            if header.attributes.is_transactional() && dropped.contains(&header.producer_id) {
+                continue;
+            }
+            let records = batch.records(DECOMPRESSED_LIMIT).map_err(|error| storage(&error))?;
+            for record in &records {
+                let record = record.map_err(|error| storage(&error))?;
+                if record.offset >= from {
+                    found.records.push(records.own(&record));
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// Why a partition cannot be read.

@@ -109,6 +109,7 @@ impl Broker {
     fn end_all(self: &Arc<Self>, due: Vec<MarkersDue>) {
         let ids = due.iter().map(|due| due.producer.transactional_id.clone());
         self.transactions.under_way().extend(ids);
+        let gathering = self.flusher.gather();
         let begun: Vec<_> = due
             .into_iter()
             .map(|due| {
@@ -117,6 +118,7 @@ impl Broker {
                 (due, appended)
             })
             .collect();
+        drop(gathering);
         let broker = Arc::clone(self);
         self.tasks.spawn("end of transactions", async move {
             for (due, appended) in begun {
@@ -153,6 +155,8 @@ impl Broker {
     /// If the coordinator cannot store that, the markers are written again after a restart.
     fn markers_written(&self, due: MarkersDue) {
         self.transactions.under_way().remove(&due.producer.transactional_id);
+        // Nobody waits for that to be on disk, and the next transaction begins with a sync.
+        self.transactions.journal.sync_along();
         drop(self.transactions.shell.ask(Command::MarkersWritten(due.producer)));
         self.transactions.ended.notify_waiters();
     }

@@ -20,6 +20,7 @@ mod shell;
 mod snapshot;
 mod tasks;
 mod topics;
+mod transactional;
 mod txns;
 mod upkeep;
 
@@ -33,7 +34,7 @@ pub use backup::{BackupError, Summary, backup};
 pub use boot::Boot;
 pub use cleaner::Cleaner;
 pub use data_folder::{DataFolderError, OpenError};
-pub use fetch::{Fetch, FetchError, Fetched, Look, PartitionFetch};
+pub use fetch::{Fetch, FetchError, Fetched, FetchedRecords, Look, PartitionFetch};
 pub use markers::MarkerError;
 pub use offline::{Access, OfflineError, OfflineFolder, StrayFate, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
@@ -42,6 +43,9 @@ pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
 pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;
 pub use topics::{Apply, Outcomes, PartitionView, TopicError, TopicView};
+pub use transactional::{
+    GroupOffsets, PartitionRecords, TransactionWriteError, TransactionWrites, TransactionalProducer,
+};
 pub use txns::{Beginning, TransactionCounts, TransactionError};
 
 pub use crate::catalog::TopicRef;

@@ -94,6 +94,17 @@ impl<M: Machine> Shell<M> {
         Ok(reply)
     }
 
+    /// Gives the machine a command that it answers at once; the answer, and the journal's end that it
+    /// rests on. Until that is durable ([`Shell::durable`]) nobody outside may hear of it.
+    pub(super) fn decide(&self, command: M::Command) -> Result<(M::Reply, Offset), ShellError> {
+        self.ask(command).0.try_recv().unwrap_or(Err(ShellError::WrongReply))
+    }
+
+    /// Returns once the journal is durable up to `end`.
+    pub(super) async fn durable(&self, end: Offset) -> Result<(), ShellError> {
+        Ok(self.journal.durable(end).await?)
+    }
+
     /// Looks at the machine without changing it.
     pub fn look<T>(&self, look: impl FnOnce(&M) -> T) -> T {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner).machine)

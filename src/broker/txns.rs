@@ -24,7 +24,7 @@ use crate::config::broker::BrokerConfig;
 use crate::config::value::Durability;
 use crate::groups::{self, CommitOffsetsInTransaction, GroupError, PartitionResults};
 use crate::machine::Machine;
-use crate::partition::{Journal, JournalEntry, JournalRecord};
+use crate::partition::{Admitted, AppendError, Journal, JournalEntry, JournalRecord, Partition};
 use crate::records::{BatchHeader, Outcome};
 use crate::txn::{
     self, AddPartitions, Command, Coordinator, EndTransaction, InitProducerId, PartitionList,
@@ -33,7 +33,7 @@ use crate::txn::{
 use crate::types::{Monotonic, Now, PartitionIndex, TransactionVersion};
 
 /// The longest that a request waits for the end of the transaction before, in ms.
-const HELD_BACK_MS: u64 = 1_000;
+pub(super) const HELD_BACK_MS: u64 = 1_000;
 /// The partition of `__consumer_offsets`, which has one.
 pub(super) const OFFSETS_PARTITION: PartitionIndex = PartitionIndex(0);
 
@@ -238,12 +238,22 @@ impl Broker {
         outcome: Outcome,
         version: TransactionVersion,
     ) -> Result<Producer, TransactionError> {
-        let id = &producer.transactional_id;
         if outcome == Outcome::Commit {
-            self.make_durable(id).await?;
+            self.make_durable(&producer.transactional_id).await?;
         }
+        self.decide_end(producer, outcome, version).await
+    }
+
+    /// As [`Broker::end_transaction`], of one that has nothing in it which is not on disk.
+    pub(super) async fn decide_end(
+        &self,
+        producer: &Producer,
+        outcome: Outcome,
+        version: TransactionVersion,
+    ) -> Result<Producer, TransactionError> {
+        let id = &producer.transactional_id;
         let producer = producer.clone();
-        let end = EndTransaction { producer, outcome, version, fresh_producer_id: None };
+        let end = EndTransaction { producer, outcome, version };
         self.ask_coordinator(id, Command::EndTransaction(end), |reply| match reply {
             Reply::EndTransaction(result) => Some(result),
             _ => None,
@@ -334,15 +344,26 @@ impl Broker {
         let (topic, partition) = self.writable(&batch.topic, batch.partition)?;
         // All that takes long comes first: every transaction waits for what is done while one looks.
         let admitted = partition.admit(batch.records, now);
+        self.begin_admitted(producer, version, (&topic.name, partition, admitted), now)
+    }
+
+    /// As `begin_in_partition`, of a batch that was looked at, or what was found.
+    pub(super) fn begin_admitted(
+        &self,
+        producer: &Producer,
+        version: TransactionVersion,
+        (topic, partition, admitted): (&str, Arc<Partition>, Result<Admitted, AppendError>),
+        now: Now,
+    ) -> Result<Written, ProduceError> {
         let append = || partition.append_admitted(admitted?, version, now);
         let is_checked = version == TransactionVersion::V2
             || self.settings().transaction_partition_verification_enable;
         let appended = self.transactions.shell.look(|machine| {
-            let is_part = machine.is_part_of(producer, &topic.name, batch.partition);
+            let is_part = machine.is_part_of(producer, topic, partition.index);
             (is_part || !is_checked).then(append)
         });
         let appended = appended.ok_or_else(|| {
-            let (topic, partition) = (topic.name.to_string(), batch.partition);
+            let (topic, partition) = (topic.to_owned(), partition.index);
             ProduceError::Transaction(Arc::new(
                 TxnError::NotInTransaction { topic, partition }.into(),
             ))
@@ -453,7 +474,7 @@ impl Broker {
     }
 
     /// Waits until no transaction of this id is ending; whether that was so before `deadline`.
-    async fn hold_back(&self, id: &str, deadline: Monotonic) -> bool {
+    pub(super) async fn hold_back(&self, id: &str, deadline: Monotonic) -> bool {
         loop {
             let ended = self.transactions.ended.notified();
             let mut ended = std::pin::pin!(ended);
@@ -469,7 +490,7 @@ impl Broker {
     }
 }
 
-fn offsets_partition() -> PartitionList {
+pub(super) fn offsets_partition() -> PartitionList {
     vec![(OFFSETS_TOPIC.to_owned(), vec![OFFSETS_PARTITION])]
 }
 

@@ -2,7 +2,7 @@
 //! syncs their files in one round, then moves their high watermarks. While a round runs the next one
 //! gathers by itself, so many producers share one `fdatasync`.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use crate::types::Monotonic;
 
 /// So many partitions are synced one after another: to wake a helper takes about as long.
 const SYNCED_ALONE: usize = 3;
+
+/// What nobody waits for is synced after so long, or sooner with others.
+const UNHURRIED: Duration = Duration::from_millis(10);
 
 /// A handle to the sync thread; clones share it.
 #[derive(Clone, Debug)]
@@ -32,7 +35,52 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     dirty: Vec<Arc<Partition>>,
+    /// Whether there is a reason not to wait for more.
+    is_due: bool,
+    /// How many [`Gathering`]s there are.
+    gatherings: usize,
     closed: bool,
+}
+
+/// While there is one, no round begins for what is appended, so that all of it goes into one. Hold it
+/// for some appends, never over an await.
+#[derive(Debug)]
+#[must_use = "it ends when it is dropped"]
+pub struct Gathering(Arc<Shared>);
+
+impl Drop for Gathering {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.gatherings = queue.gatherings.saturating_sub(1);
+        queue.is_due = !queue.dirty.is_empty();
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What gathered since the last round, once that is due or has waited long enough; `None` if there
+    /// will be no round any more.
+    fn next_round(&self) -> Option<Vec<Arc<Partition>>> {
+        let mut queue = self.lock();
+        while !queue.closed && (queue.dirty.is_empty() || !queue.is_due) {
+            if queue.dirty.is_empty() {
+                queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.filled.wait_timeout(queue, UNHURRIED);
+            let (woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            queue.is_due |= timeout.timed_out();
+        }
+        queue.is_due = false;
+        let dirty = std::mem::take(&mut queue.dirty);
+        (!dirty.is_empty()).then_some(dirty)
+    }
 }
 
 /// What the rounds so far took, for metrics.
@@ -69,15 +117,38 @@ impl Flusher {
 
     /// Puts a partition into the next round. The caller makes sure that it is in at most once.
     pub fn enqueue(&self, partition: Arc<Partition>) {
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.0.lock();
         queue.dirty.push(partition);
+        queue.is_due |= queue.gatherings == 0;
         drop(queue);
         self.0.filled.notify_one();
     }
 
+    /// As [`Flusher::enqueue`], of what nobody waits for: it goes into the round of others, or after a
+    /// while into one of its own. Who comes to wait says so by [`Flusher::hurry`].
+    pub(super) fn enqueue_unhurried(&self, partition: Arc<Partition>) {
+        self.0.lock().dirty.push(partition);
+        self.0.filled.notify_one();
+    }
+
+    /// Somebody waits for what is queued.
+    pub(super) fn hurry(&self) {
+        let mut queue = self.0.lock();
+        queue.is_due |= queue.gatherings == 0 && !queue.dirty.is_empty();
+        drop(queue);
+        self.0.filled.notify_one();
+    }
+
+    /// Lets all that is appended until the end of the [`Gathering`] go into one round, unless somebody
+    /// else's is due meanwhile: then some of it may get into the one that follows.
+    pub fn gather(&self) -> Gathering {
+        self.0.lock().gatherings += 1;
+        Gathering(Arc::clone(&self.0))
+    }
+
     /// Lets the thread end once what is queued is synced.
     pub fn close(&self) {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.0.lock().closed = true;
         self.0.filled.notify_one();
     }
 
@@ -99,16 +170,7 @@ impl Flusher {
 
 fn run(shared: &Shared, mut window: CacheWindow) {
     let crew = Crew::new(sync);
-    loop {
-        let mut queue = shared.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.dirty.is_empty() {
-            if queue.closed {
-                return;
-            }
-            queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
-        let dirty = std::mem::take(&mut queue.dirty);
-        drop(queue);
+    while let Some(dirty) = shared.next_round() {
         for (partition, ranges) in dirty.iter().zip(round(shared, &crew, &dirty)) {
             ranges.into_iter().for_each(|range| window.add(partition, range));
         }

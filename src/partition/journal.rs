@@ -180,7 +180,15 @@ impl Journal {
 
     /// Returns once everything before `end` is on disk (in memory, under `ephemeral`).
     pub async fn durable(&self, end: Offset) -> Result<(), AppendError> {
+        if self.partition.watermarks().high_watermark < end {
+            self.partition.context.flusher.hurry();
+        }
         self.partition.visible(end).await
+    }
+
+    /// Lets what is appended next be synced along with other appends: for what nobody waits for.
+    pub fn sync_along(&self) {
+        self.partition.sync_along();
     }
 
     /// Takes nothing more until restart, whose replay finds what was stored before.

@@ -32,7 +32,7 @@ mod waiters;
 pub use appending::Admitted;
 pub use compaction::{Compacted, CompactionError};
 pub use error::{AppendError, ReadError, RecordError};
-pub use flusher::{Flusher, Rounds};
+pub use flusher::{Flusher, Gathering, Rounds};
 pub use journal::{Journal, JournalEntry, JournalError, JournalRecord};
 pub use partition::{
     Appended, Isolation, Partition, PartitionConfig, PartitionContext, PartitionName, Watermarks,

@@ -31,6 +31,14 @@ impl Partition {
         }
     }
 
+    /// Lets what is appended next to one of the broker's own journals be synced along with what others
+    /// wait for; soon, if nobody waits for anything.
+    pub fn sync_along(self: &Arc<Self>) {
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            self.context.flusher.enqueue_unhurried(Arc::clone(self));
+        }
+    }
+
     /// The files to sync for everything appended up to now; `None` where there is nothing.
     pub(super) fn begin_sync(&self) -> Option<Unsynced> {
         self.queued.store(false, Ordering::Release);

@@ -91,8 +91,6 @@ pub struct InitProducerId {
     pub producer_id: ProducerId,
     /// Likewise.
     pub producer_epoch: ProducerEpoch,
-    /// An id that nobody has; kept for later if it is not needed now.
-    pub fresh_producer_id: Option<ProducerId>,
 }
 
 /// Partitions become part of a transaction.
@@ -133,9 +131,6 @@ pub struct EndTransaction {
     pub outcome: Outcome,
     /// `V2` from EndTxn 5 on.
     pub version: TransactionVersion,
-    /// An id that nobody has, for a producer whose epochs run out; kept for later if it is not
-    /// needed now.
-    pub fresh_producer_id: Option<ProducerId>,
 }
 
 /// The markers that end one transaction.

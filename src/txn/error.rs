@@ -11,8 +11,8 @@ use crate::types::{PartitionIndex, ProducerEpoch, ProducerId};
 /// the texts are for logs and error message fields.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TxnError {
-    /// Never for a client: a fresh producer id is needed and none was given. Nothing has changed;
-    /// the caller gives one and asks again.
+    /// Never for a client: a fresh producer id is needed and there is none. Nothing has changed;
+    /// the caller supplies one and asks again.
     #[error("a fresh producer id is needed")]
     ProducerIdNeeded,
     /// 15 COORDINATOR_NOT_AVAILABLE. Never from the coordinator itself: for its shell, when the

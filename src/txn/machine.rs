@@ -14,7 +14,9 @@ use super::state::TransactionState;
 use super::transaction::{Calendar, Transaction};
 use crate::clock::SteadyTime;
 use crate::machine::{Effects, Machine, Ticket};
-use crate::types::{Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp};
+use crate::types::{
+    Monotonic, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TransactionVersion,
+};
 
 /// How long an overdue transaction waits for a fresh producer id before it is looked at again.
 const SPARE_WAIT_MS: u64 = 1_000;
@@ -119,7 +121,10 @@ impl Coordinator {
             let Producer { producer_id, producer_epoch, .. } = transaction.producer();
             let is_that = match transaction.state {
                 TransactionState::Ongoing => producer_epoch == epoch,
-                // The marker's epoch may be the next one.
+                // One of the marker's own epoch comes after it then, and has been forgotten.
+                TransactionState::Prepare(_) if transaction.version == TransactionVersion::V2 => {
+                    epoch < producer_epoch
+                }
                 TransactionState::Prepare(_) => epoch <= producer_epoch,
                 TransactionState::Empty | TransactionState::Complete(_) => false,
             };

@@ -55,7 +55,6 @@ impl Coordinator {
         request: &InitProducerId,
         effects: &mut Out,
     ) -> Result<Producer, TxnError> {
-        self.supply(request.fresh_producer_id);
         let id = request.transactional_id.as_str();
         self.check_init(request)?;
         let Some(transaction) = self.ids.get(id) else {
@@ -158,7 +157,6 @@ impl Coordinator {
         request: &EndTransaction,
         effects: &mut Out,
     ) -> Result<Producer, TxnError> {
-        self.supply(request.fresh_producer_id);
         let id = request.producer.transactional_id.as_str();
         match self.held(&request.producer)?.decide(request)? {
             Decision::AlreadyDone => {}

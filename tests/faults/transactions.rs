@@ -72,7 +72,6 @@ async fn init(run: &Run) -> Result<Producer, TransactionError> {
         timeout_ms: TIMEOUT_MS,
         producer_id: ProducerId(-1),
         producer_epoch: ProducerEpoch(-1),
-        fresh_producer_id: None,
     };
     run.broker.init_transactional_producer(init).await
 }

@@ -39,13 +39,12 @@ impl Run {
     async fn begin_transactions(&self) -> Vec<Producer> {
         let mut producers = Vec::new();
         for number in 0..3 {
-            let fresh_producer_id = Some(self.broker.new_producer_id().await.unwrap());
+            self.broker.supply_producer_id().await.unwrap();
             let init = txn::Command::InitProducerId(InitProducerId {
                 transactional_id: format!("id-{number}"),
                 timeout_ms: 60_000,
                 producer_id: ProducerId(-1),
                 producer_epoch: ProducerEpoch(-1),
-                fresh_producer_id,
             });
             let txn::Reply::InitProducerId(Ok(producer)) =
                 self.broker.transactions().call(init).await.unwrap()

@@ -20,8 +20,9 @@ impl Run {
             timeout_ms: 60_000,
             producer_id: ProducerId(-1),
             producer_epoch: ProducerEpoch(-1),
-            fresh_producer_id: Some(producer_id),
         });
+        let supply = txn::Command::SupplyProducerIds(vec![producer_id]);
+        self.broker.transactions().call(supply).await.unwrap();
         self.broker.transactions().call(init).await.unwrap();
         let producer = Producer { transactional_id, producer_id, producer_epoch };
         let version = TransactionVersion::V0;

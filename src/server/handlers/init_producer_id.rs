@@ -24,7 +24,6 @@ pub(super) async fn handle(cx: Cx, request: InitProducerIdRequest) -> InitProduc
         timeout_ms: request.transaction_timeout_ms,
         producer_id: ProducerId(request.producer_id),
         producer_epoch: ProducerEpoch(request.producer_epoch),
-        fresh_producer_id: None,
     };
     match cx.broker.init_transactional_producer(init).await {
         Ok(producer) => answer(producer.producer_id, producer.producer_epoch),

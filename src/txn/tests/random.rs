@@ -117,10 +117,13 @@ impl World {
         self.dice.pick(&[Outcome::Commit, Outcome::Abort])
     }
 
-    fn fresh(&mut self) -> Option<ProducerId> {
-        let is_given = self.harness.machine.wants_producer_id() && self.dice.below(8) > 0;
-        self.producer_ids += i64::from(is_given);
-        is_given.then_some(ProducerId(self.producer_ids))
+    /// Supplies a fresh producer id where one is wanted; mostly.
+    fn supply(&mut self) {
+        if self.harness.machine.wants_producer_id() && self.dice.below(8) > 0 {
+            self.producer_ids += 1;
+            let supply = Command::SupplyProducerIds(vec![ProducerId(self.producer_ids)]);
+            assert_eq!(self.answer(supply), Reply::SupplyProducerIds);
+        }
     }
 
     /// A pair that some producer of `id` believes in: mostly the newest.
@@ -177,6 +180,7 @@ impl World {
     }
 
     fn init(&mut self) {
+        self.supply();
         let id = self.dice.pick(&IDS);
         let (producer_id, producer_epoch) =
             if self.dice.below(2) == 0 { NONE } else { self.claim(id) };
@@ -185,7 +189,6 @@ impl World {
             timeout_ms: self.dice.pick(&[1_000, 60_000]),
             producer_id: ProducerId(producer_id),
             producer_epoch: ProducerEpoch(producer_epoch),
-            fresh_producer_id: self.fresh(),
         };
         let Reply::InitProducerId(result) = self.answer(Command::InitProducerId(request)) else {
             panic!("an answer to InitProducerId")
@@ -251,9 +254,9 @@ impl World {
     fn end(&mut self) {
         let id = self.dice.pick(&IDS);
         let (producer, pair) = self.producer(id);
-        let (outcome, version, fresh) = (self.outcome(), self.version(), self.fresh());
-        let fresh_producer_id = fresh;
-        let request = EndTransaction { producer, outcome, version, fresh_producer_id };
+        let (outcome, version) = (self.outcome(), self.version());
+        self.supply();
+        let request = EndTransaction { producer, outcome, version };
         let Reply::EndTransaction(result) = self.answer(Command::EndTransaction(request)) else {
             panic!("an answer to EndTransaction")
         };

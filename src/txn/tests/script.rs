@@ -17,7 +17,7 @@
 //! ```
 //!
 //! LABEL names the caller, so that its answer can be told. Fresh producer ids are numbered from 1 and
-//! supplied whenever the coordinator wants one, but for commands with `fresh=none`. Times are in ms
+//! supplied to commands that may take one whenever the coordinator wants one, but for those with `fresh=none`. Times are in ms
 //! since the script began.
 
 use std::fmt::Write as _;
@@ -64,17 +64,20 @@ fn partitions(words: &[&str]) -> PartitionList {
     list
 }
 
-/// Reads a command; `fresh` is a new producer id, if one is wanted.
-pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Command {
+/// Whether a command goes without the fresh producer id that is supplied to others.
+pub(super) fn goes_without(words: &[&str]) -> bool {
+    words.contains(&"fresh=none")
+}
+
+/// Reads a command.
+pub(super) fn parse(verb: &str, words: &[&str]) -> Command {
     let words = Words::new(words);
-    let fresh_producer_id = fresh.filter(|_| words.get("fresh") != Some("none"));
     let ids = || words.others.iter().map(|id| id.trim_matches('"').to_owned()).collect();
     let end = |outcome| {
         Command::EndTransaction(EndTransaction {
             producer: producer(&words),
             outcome,
             version: version(&words),
-            fresh_producer_id,
         })
     };
     match verb {
@@ -85,7 +88,6 @@ pub(super) fn parse(verb: &str, words: &[&str], fresh: Option<ProducerId>) -> Co
                 timeout_ms: words.number("timeout", 60_000),
                 producer_id,
                 producer_epoch,
-                fresh_producer_id,
             })
         }
         "add" => Command::AddPartitions(AddPartitions {

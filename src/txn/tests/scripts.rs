@@ -3,7 +3,7 @@
 
 use super::script;
 use crate::machine::testing::{Script, check_scripts};
-use crate::txn::{Coordinator, TxnConfig};
+use crate::txn::{Command, Coordinator, TxnConfig};
 use crate::types::ProducerId;
 
 #[test]
@@ -47,11 +47,13 @@ impl Runner {
             ["advance", ms] => self.script.advance(ms),
             [verb, label, rest @ ..] => {
                 let wants = harness.machine.wants_producer_id();
-                let fresh = wants.then_some(ProducerId(self.producer_ids + 1));
-                let is_used = fresh.is_some() && !rest.contains(&"fresh=none");
                 let takes = matches!(*verb, "init" | "commit" | "abort");
-                self.producer_ids += i64::from(is_used && takes);
-                self.script.ask(label, script::parse(verb, rest, fresh))
+                if wants && takes && !script::goes_without(rest) {
+                    self.producer_ids += 1;
+                    let supply = Command::SupplyProducerIds(vec![ProducerId(self.producer_ids)]);
+                    self.script.ask("supply", supply); // Which nothing is told of.
+                }
+                self.script.ask(label, script::parse(verb, rest))
             }
             [_] | [] => panic!("{place}: incomplete"),
         };
