@@ -1,6 +1,7 @@
 //! The markers that end transactions: written to every partition of one, and known to be on disk
 //! before the coordinator hears of it (KIP-98).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -206,6 +207,7 @@ impl Broker {
             return Err(MarkerError::OwnJournal);
         }
         if (topic, index) == (OFFSETS_TOPIC, OFFSETS_PARTITION) {
+            self.groups_journal.partition().check_marker(marker)?;
             let end = groups::EndTransaction {
                 producer_id: marker.producer_id,
                 producer_epoch: marker.producer_epoch,
@@ -281,6 +283,31 @@ impl Broker {
             });
         }
         results
+    }
+
+    /// Has ids forgotten, at the start, whose producers have higher epochs in partitions than the
+    /// coordinator knows: its journal is older than the logs, since one of them was restored.
+    pub(super) fn forget_outdated_ids(&self) {
+        let mut seen = BTreeMap::new();
+        for partition in self.registry.topics().iter().flat_map(|topic| &topic.partitions) {
+            for producer in partition.producers() {
+                let highest = seen.entry(producer.producer_id).or_insert(producer.producer_epoch);
+                *highest = producer.producer_epoch.max(*highest);
+            }
+        }
+        match self.transactions.shell.decide(Command::EpochsSeen(seen)) {
+            Ok((Reply::EpochsSeen(behind), _)) => {
+                for transactional_id in behind {
+                    tracing::warn!(
+                        transactional_id,
+                        "the journal of transactions is older than the \
+                        logs: this id is forgotten, its producer has to begin anew"
+                    );
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "ids that are behind the logs are kept"),
+        }
     }
 
     /// Aborts, at the start, transactions that partitions have open and the coordinator knows nothing

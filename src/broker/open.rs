@@ -31,7 +31,8 @@ use crate::types::{LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 /// Kafka's name for the topic that the catalog lies in, and its fixed id.
 pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
 pub(super) const METADATA_ID: TopicId = TopicId(Uuid::from_u128(1));
-pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// The topic that the coordinator of groups keeps its journal in.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// The topic that the coordinator of transactions keeps its journal in.
 pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
@@ -169,6 +170,7 @@ impl Broker {
             reason: error.to_string(),
         })?;
         self.abort_unknown_transactions();
+        self.forget_outdated_ids();
         for topic in self.registry.topics() {
             topic.partitions.iter().for_each(Partition::request_sync);
         }
@@ -195,12 +197,21 @@ impl Broker {
         Ok(())
     }
 
-    /// Returns when the catalog's journal has gone offline, with the reason. The broker must end
-    /// then: what it does and shows is ahead of what a restart finds.
-    pub async fn catalog_failed(&self) -> AppendError {
+    /// Returns when one of the broker's own journals, of the catalog, of groups or of transactions, has
+    /// gone offline: its topic and the reason. The broker must end then: what it does and shows is ahead
+    /// of what a restart finds, and neither offsets nor transactions go on before that.
+    pub async fn journal_failed(&self) -> (&'static str, AppendError) {
+        let end = Offset(i64::MAX);
         loop {
-            if let Err(error) = self.catalog_journal.durable(Offset(i64::MAX)).await {
-                return error;
+            let (topic, ended) = tokio::select! {
+                ended = self.catalog_journal.partition().visible(end) => (METADATA_TOPIC, ended),
+                ended = self.groups_journal.partition().visible(end) => (OFFSETS_TOPIC, ended),
+                ended = self.transactions.journal.partition().visible(end) => {
+                    (TRANSACTIONS_TOPIC, ended)
+                }
+            };
+            if let Err(error) = ended {
+                return (topic, error);
             }
         }
     }
@@ -439,11 +450,17 @@ fn read_groups(
             damaged.get_or_insert(error.to_string());
         }
     });
-    let reason = replayed.err().map(|error| error.to_string()).or(damaged);
-    match reason {
+    match replayed.err().map(|error| error.to_string()).or(damaged) {
         None => Ok(groups),
-        Some(reason) => Err(OpenError::Replay { journal: OFFSETS_TOPIC.to_owned(), reason }),
+        Some(reason) => Err(unreadable(OFFSETS_TOPIC, &reason)),
     }
+}
+
+/// A journal that does not say what it should, and what to do about it.
+pub(super) fn unreadable(topic: &str, reason: &str) -> OpenError {
+    let hint =
+        format!("`ottla log check` tells more, `ottla log repair {topic}-0` decides what is kept");
+    OpenError::Replay { journal: topic.to_owned(), reason: format!("{reason}; {hint}") }
 }
 
 fn encode_group(record: &GroupRecord) -> Result<JournalEntry, String> {

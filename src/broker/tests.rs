@@ -22,6 +22,7 @@ use crate::types::{Generation, Offset, PartitionIndex, Timestamp, TopicId};
 
 mod compacted_groups;
 mod markers;
+mod older_journal;
 mod transactions;
 
 const DIR: &str = "/data";

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::open::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use super::open::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC, unreadable};
 use super::{Broker, OpenError, ProduceError, Shell, ShellError, TopicError, TopicRef, Written};
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
@@ -67,9 +67,9 @@ impl Transactions {
                     damaged.get_or_insert(error);
                 }
             })
-            .map_err(|error| refused(error.to_string()))?;
+            .map_err(|error| unreadable(TRANSACTIONS_TOPIC, &error.to_string()))?;
         if let Some(error) = damaged {
-            return Err(refused(error));
+            return Err(unreadable(TRANSACTIONS_TOPIC, &error));
         }
         let shell = Shell::new(coordinator, journal.clone(), encode, clock.clone());
         Ok(Self {
@@ -83,10 +83,6 @@ impl Transactions {
     pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<String>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn refused(reason: String) -> OpenError {
-    OpenError::Replay { journal: TRANSACTIONS_TOPIC.to_owned(), reason }
 }
 
 /// A record of the journal; none where it is of a kind that a newer Kafka wrote.

@@ -14,6 +14,7 @@ use super::ready::Ready;
 use super::settings::Settings;
 use super::signals::Signals;
 use super::topics_file;
+use crate::broker::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::clock::Clock;
 use crate::config::load::Loaded;
 use crate::embed::{DeclaredTopic, Ottla, StartError};
@@ -111,15 +112,20 @@ impl Serve {
         let broker = Arc::clone(ottla.broker());
         let failed = tokio::select! {
             () = signals.next() => None,
-            error = broker.catalog_failed() => Some(error),
+            failed = broker.journal_failed() => Some(failed),
         };
         drop(broker);
         tracing::info!("stopping");
         let stopped = stop(ottla, &mut signals).await;
         match failed {
             None => stopped,
-            Some(error) => Err(Ended::failed(format!(
-                "the log of topics and settings takes no more changes: {error}"
+            Some((topic, error)) => Err(Ended::failed(format!(
+                "{topic} takes nothing more until the next start, and without it {} go on: {error}",
+                match topic {
+                    TRANSACTIONS_TOPIC => "no transactions",
+                    OFFSETS_TOPIC => "no consumer groups",
+                    _ => "no topics and settings",
+                }
             ))),
         }
     }

@@ -167,6 +167,15 @@ impl Partition {
         })
     }
 
+    /// Whether a marker would be refused for its producer's epoch or its coordinator's: for one that is
+    /// written by another way than [`Partition::append_marker`].
+    ///
+    /// # Errors
+    /// As those of `append_marker`.
+    pub fn check_marker(&self, marker: &Marker) -> Result<(), AppendError> {
+        Ok(self.lock().producers.check_marker(marker)?)
+    }
+
     /// Gives `batch` its offsets and writes it, if `check` has nothing against it.
     fn store(
         self: &Arc<Self>,

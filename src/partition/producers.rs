@@ -8,7 +8,8 @@
 //! What all partitions remember together is bounded ([`ProducerSlots`], KIP-98 has no such bound): a
 //! partition that would go beyond forgets those of its producers that wrote longest ago, but none
 //! with an open transaction. One that comes back after that is taken for new, as after
-//! producer.id.expiration.ms.
+//! producer.id.expiration.ms. A marker of a producer that nothing is known of is remembered only while
+//! half of all places are free, so that no marker pushes out who writes.
 
 mod learn;
 mod rules;
@@ -135,6 +136,7 @@ impl Producers {
 
     fn record_control(&mut self, batch: &ValidBatch) {
         match marker_of(batch) {
+            Some(ControlRecord::End(_)) | None if self.is_beside_the_point(batch.header()) => {}
             Some(ControlRecord::End(marker)) => {
                 let entry = self.entry(batch.header());
                 entry.coordinator_epoch = Some(marker.coordinator_epoch);
@@ -147,6 +149,12 @@ impl Producers {
                 self.end(batch.header(), Outcome::Commit);
             }
         }
+    }
+
+    /// Whether a marker is of a producer that nothing is known of and that has no place to be
+    /// remembered: one that has written here must not go for it.
+    fn is_beside_the_point(&self, marker: &BatchHeader) -> bool {
+        !self.slots.are_half_free() && !self.entries.contains_key(&marker.producer_id)
     }
 
     /// Closes the transaction, if there is one.

@@ -1,6 +1,8 @@
 //! What the coordinator is asked and what it answers, free of wire versions: what a version of a
 //! request means for the rules is a field here.
 
+use std::collections::BTreeMap;
+
 use super::error::TxnError;
 use super::listing::{IdPattern, ListedTransaction};
 use super::state::TransactionState;
@@ -35,6 +37,11 @@ pub enum Command {
     MarkersWritten(Producer),
     /// Producer ids that nobody has, for producers to come.
     SupplyProducerIds(Vec<ProducerId>),
+    /// The highest epochs of producers that partitions have seen, as they were at the start. An id that is
+    /// behind them was kept by an older journal than this one: its producers would be refused until its
+    /// epoch has caught up. So it is forgotten, once a transaction that it has open is aborted; who uses
+    /// it has to take it anew, and gets a producer id that no partition knows.
+    EpochsSeen(BTreeMap<ProducerId, ProducerEpoch>),
     /// These ids.
     Describe(Vec<String>),
     /// All ids, but for filters.
@@ -63,6 +70,8 @@ pub enum Reply {
     MarkersWritten(Completed),
     /// Done. More than the coordinator keeps are given up.
     SupplyProducerIds,
+    /// The ids that were behind.
+    EpochsSeen(Vec<String>),
     /// One entry for each id that was named, in that order.
     Describe(Vec<Result<DescribedTransaction, TxnError>>),
     /// Ordered by id.

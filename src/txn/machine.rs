@@ -38,6 +38,8 @@ pub struct Coordinator {
     pub(super) preparing: BTreeSet<Arc<str>>,
     /// Those among them that nobody was told of.
     pub(super) untold: BTreeSet<Arc<str>>,
+    /// Those among the ones with a transaction open or ending that are to be forgotten with its end.
+    pub(super) outdated: BTreeSet<Arc<str>>,
     waiter: Option<Ticket>,
     pub(super) spares: VecDeque<ProducerId>,
     pub(super) expiration_check: Monotonic,
@@ -56,6 +58,7 @@ impl Coordinator {
             idle: BTreeSet::new(),
             preparing: BTreeSet::new(),
             untold: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             waiter: None,
             spares: VecDeque::new(),
             expiration_check,
@@ -189,6 +192,7 @@ impl Coordinator {
         }
         self.preparing.remove(id);
         self.untold.remove(id);
+        self.outdated.remove(id);
     }
 
     /// Tells the one who waits of the markers that are due.
@@ -260,7 +264,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn forget(&mut self, id: &str, effects: &mut Out) {
+    pub(super) fn forget(&mut self, id: &str, effects: &mut Out) {
         self.remove(id);
         effects.write(TransactionRecord { transactional_id: id.to_owned(), metadata: None });
     }
@@ -288,6 +292,7 @@ impl Coordinator {
         assert_eq!(idle, self.idle, "each id without a transaction can be forgotten");
         assert_eq!(preparing, self.preparing, "each ending transaction has markers due");
         assert!(self.untold.is_subset(&self.preparing), "only markers that are due are told");
+        assert!(self.outdated.iter().all(|id| self.ids.contains_key(id)), "none that is gone");
         assert!(self.waiter.is_none() || self.untold.is_empty(), "who waits is told");
         assert!(self.ids.len() <= self.config.id_count_max, "no more ids than there may be");
     }
@@ -328,6 +333,7 @@ impl Machine for Coordinator {
                 self.supply(producer_ids);
                 Reply::SupplyProducerIds
             }
+            Command::EpochsSeen(seen) => Reply::EpochsSeen(self.epochs_seen(now, &seen, effects)),
             Command::Describe(ids) => {
                 Reply::Describe(ids.iter().map(|id| self.describe(id)).collect())
             }

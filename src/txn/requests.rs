@@ -1,6 +1,7 @@
 //! What each request does, in the order of Kafka's checks: who the producer is, whether the last
 //! transaction is still ending, and whether its state allows what is asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::command::{
@@ -12,7 +13,7 @@ use super::machine::{Coordinator, Out};
 use super::state::TransactionState;
 use super::transaction::{Calendar, Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
 use crate::records::Outcome;
-use crate::types::{Now, ProducerId, TransactionVersion};
+use crate::types::{Now, ProducerEpoch, ProducerId, TransactionVersion};
 
 /// Fresh producer ids that are kept.
 const SPARE_COUNT_MAX: usize = 16;
@@ -213,10 +214,41 @@ impl Coordinator {
         if transaction.check_holder(producer).is_err() {
             return Completed::NotEnding;
         }
+        if self.outdated.contains(id) {
+            self.forget(id, effects);
+            return Completed::Now;
+        }
         match self.change(id, effects, |transaction| transaction.complete(outcome, now)) {
             Ok(()) => Completed::Now,
             Err(_) => Completed::NotEnding,
         }
+    }
+
+    pub(super) fn epochs_seen(
+        &mut self,
+        now: Now,
+        seen: &BTreeMap<ProducerId, ProducerEpoch>,
+        effects: &mut Out,
+    ) -> Vec<String> {
+        let is_behind = |transaction: &&Transaction| {
+            seen.get(&transaction.producer_id).is_some_and(|seen| transaction.epoch < *seen)
+        };
+        let behind = self.ids.values().filter(is_behind);
+        let behind: Vec<_> = behind.map(|it| (Arc::clone(&it.id), it.state)).collect();
+        for (id, state) in &behind {
+            match state {
+                TransactionState::Empty | TransactionState::Complete(_) => self.forget(id, effects),
+                TransactionState::Prepare(_) => {
+                    self.outdated.insert(Arc::clone(id));
+                }
+                TransactionState::Ongoing => {
+                    self.outdated.insert(Arc::clone(id));
+                    // Without a spare producer id it ends when its time is over.
+                    drop(self.fence(now, id, effects));
+                }
+            }
+        }
+        behind.into_iter().map(|(id, _)| id.to_string()).collect()
     }
 
     pub(super) fn give_back(&mut self, ids: &[String]) {

@@ -181,7 +181,7 @@ impl Run {
 
     /// Whether the process would have ended by itself.
     pub(crate) fn has_failed(&self) -> bool {
-        let mut failed = pin!(self.broker.catalog_failed());
+        let mut failed = pin!(self.broker.journal_failed());
         failed.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 

@@ -31,7 +31,7 @@ impl Run {
         self.partition(topic).visible(appended.unwrap().end).await.unwrap();
     }
 
-    fn start_markers(&self) {
+    pub(super) fn start_markers(&self) {
         let stopping = self.broker.tasks.stopping();
         let markers = Arc::clone(&self.broker).write_markers(stopping);
         self.broker.tasks.spawn("markers", markers);

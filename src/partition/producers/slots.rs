@@ -25,6 +25,10 @@ impl ProducerSlots {
         self.taken() >= self.most
     }
 
+    pub(super) fn are_half_free(&self) -> bool {
+        self.taken() <= self.most / 2
+    }
+
     pub(super) fn take(&self) {
         self.taken.fetch_add(1, Ordering::Relaxed);
     }

@@ -274,6 +274,28 @@ fn producers_with_an_open_transaction_are_neither_pushed_out_nor_expired() {
 }
 
 #[test]
+fn a_marker_of_a_producer_that_nothing_is_known_of_pushes_nobody_out() {
+    let slots = ProducerSlots::new(10);
+    let mut producers = Producers::new(slots.clone());
+    let end = EndMarker { outcome: Commit, coordinator_epoch: 0 };
+    let mut offset = 0;
+    let mut mark = |producers: &mut Producers, id| {
+        let mut marker = end.batch(ProducerId(id), ProducerEpoch(0), Timestamp(1)).unwrap();
+        marker.assign(Offset(offset), crate::types::LeaderEpoch(0));
+        producers.record(&marker);
+        offset += 1;
+    };
+    (0..100).for_each(|id| mark(&mut producers, id));
+    assert_eq!((producers.count(), slots.taken()), (6, 6), "half of them, and one");
+    (200..204).for_each(|id| producers.record(&batch(id, 0, 200 + id)));
+    (300..400).for_each(|id| mark(&mut producers, id));
+    let known: Vec<_> = producers.describe().iter().map(|state| state.producer_id.0).collect();
+    assert_eq!(known, [0, 1, 2, 3, 4, 5, 200, 201, 202, 203]);
+    mark(&mut producers, 201);
+    assert_eq!(producers.describe()[7].coordinator_epoch, Some(0), "whom it is about");
+}
+
+#[test]
 fn it_tells_what_it_knows_of_each() {
     let mut producers = Producers::new(ProducerSlots::new(10));
     let mut offset = 0;

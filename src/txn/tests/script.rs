@@ -8,7 +8,7 @@
 //! force-abort LABEL ID
 //! await LABEL                                     give-back LABEL ID...
 //! written LABEL ID PRODUCER                       supply LABEL PRODUCER_ID...
-//! describe LABEL ID...
+//! seen LABEL PRODUCER...                         describe LABEL ID...
 //! list LABEL [states=] [pids=] [duration=-1] [pattern=]
 //! part-of ID PRODUCER TOPIC:PARTITION             wants
 //! find ID STATE PRODUCER [next=] [start=]         (a record in the journal, then a restart)
@@ -108,6 +108,7 @@ pub(super) fn parse(verb: &str, words: &[&str]) -> Command {
         "supply" => Command::SupplyProducerIds(
             words.others.iter().map(|id| ProducerId(id.parse().unwrap())).collect(),
         ),
+        "seen" => Command::EpochsSeen(words.others.iter().map(|it| pair(it)).collect()),
         "describe" => Command::Describe(ids()),
         "list" => Command::List(ListTransactions {
             states: words.list("states").into_iter().map(str::to_owned).collect(),
@@ -243,6 +244,7 @@ pub(super) fn show_reply(label: &str, reply: &Reply) -> String {
         Reply::AwaitMarkers(due) => due.iter().map(show_due).collect(),
         Reply::MarkersWritten(completed) => vec![format!("{completed:?}")],
         Reply::GiveBackMarkers | Reply::SupplyProducerIds => vec!["ok".to_owned()],
+        Reply::EpochsSeen(behind) => vec![format!("behind: {}", behind.join(" "))],
         Reply::Describe(rows) => rows.iter().map(|row| show(row, show_described)).collect(),
         Reply::List(listed) => {
             let row = |it: &crate::txn::ListedTransaction| {
