@@ -137,7 +137,7 @@ impl Writer {
     /// Takes away, durably, what is saved of the producers, and has it saved anew with the next sync.
     fn outdate_producers_file(&mut self) -> Result<(), LogError> {
         self.to_save = None;
-        self.unsaved_bytes = SAVED_EVERY_BYTES;
+        (self.unsaved_bytes, self.saved_bytes) = (SAVED_EVERY_BYTES, 0);
         self.producers_file.as_ref().map_or(Ok(()), Sidecar::remove_for_good)
     }
 }

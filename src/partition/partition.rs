@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use super::aborted::AbortedTransactions;
 use super::cache_window::Readers;
 use super::error::{AppendError, ReadError};
-use super::producers::{ProducerSlots, ProducerState, Producers};
+use super::producers::{ProducerSlots, ProducerState, Producers, Snapshot};
 use super::space::Space;
 use super::waiters::Waiters;
 use super::{Flusher, producers};
@@ -140,7 +140,9 @@ pub(super) struct Writer {
     /// Bytes appended since what goes into that file was last put down.
     pub(super) unsaved_bytes: u64,
     /// What goes into that file once the sync that is under way has ended.
-    pub(super) to_save: Option<Vec<u8>>,
+    pub(super) to_save: Option<Snapshot>,
+    /// Bytes of the file as it was written last.
+    pub(super) saved_bytes: u64,
 }
 
 impl Writer {
@@ -153,6 +155,7 @@ impl Writer {
             producers_file: None,
             unsaved_bytes: 0,
             to_save: None,
+            saved_bytes: 0,
         }
     }
 }

@@ -23,6 +23,7 @@ use std::collections::{HashMap, VecDeque};
 pub(super) use learn::learn;
 pub use rules::{Checked, Marker, ProducerError};
 pub use slots::ProducerSlots;
+pub(super) use snapshot::Snapshot;
 
 use super::aborted::AbortedTransactions;
 use super::transactions::Transactions;
@@ -269,7 +270,7 @@ impl Producers {
 
     /// How many transactions were aborted that the log still has the markers of.
     pub fn aborted_count(&self) -> usize {
-        self.aborted().entries().len()
+        self.aborted().count()
     }
 
     pub(super) fn aborted(&self) -> &AbortedTransactions {

@@ -11,10 +11,17 @@ use crate::log::{Sidecar, Unsynced};
 use crate::types::Offset;
 
 /// What producers wrote last is saved each time so much was appended, in bytes: as much as a start
-/// after a crash walks in some tens of milliseconds.
+/// after a crash walks in some tens of milliseconds. And at least so many times as much as its file has,
+/// which grows with the aborted transactions of the log.
 pub(super) const SAVED_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+const SAVED_EVERY_TIMES: u64 = 8;
 
 impl Writer {
+    fn is_save_due(&self) -> bool {
+        let least = self.saved_bytes.saturating_mul(SAVED_EVERY_TIMES);
+        SAVED_EVERY_BYTES.max(least) <= self.unsaved_bytes
+    }
+
     /// Writes down what producers wrote last. A failure costs the next start some time only.
     fn save(file: Option<&Sidecar>, bytes: &[u8]) {
         if let Some(Err(error)) = file.map(|file| file.write(bytes)) {
@@ -49,9 +56,9 @@ impl Partition {
         match writer.log.as_ref()?.unsynced() {
             Ok(unsynced) => {
                 writer.syncing = !unsynced.is_empty();
-                if writer.unsaved_bytes >= SAVED_EVERY_BYTES {
+                if writer.is_save_due() {
                     writer.unsaved_bytes = 0;
-                    writer.to_save = Some(writer.producers.encode(unsynced.end));
+                    writer.to_save = Some(writer.producers.snapshot(unsynced.end));
                 }
                 writer.syncing.then_some(unsynced)
             }
@@ -68,11 +75,13 @@ impl Partition {
     pub(super) fn end_sync(&self, unsynced: &Unsynced, result: std::io::Result<()>) {
         let mut writer = self.lock();
         let to_save = writer.to_save.take().filter(|_| result.is_ok());
-        if let Some(bytes) = to_save {
+        if let Some(snapshot) = to_save {
             let file = writer.producers_file.clone();
             drop(writer);
+            let bytes = snapshot.into_file();
             Writer::save(file.as_ref(), &bytes);
             writer = self.lock();
+            writer.saved_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         }
         writer.syncing = false;
         self.sync_ended.notify_all();
@@ -167,7 +176,7 @@ impl Partition {
         let log = writer.log.take();
         let unsaved = writer.unsaved_bytes > 0;
         let to_save =
-            log.as_ref().filter(|_| unsaved).map(|log| writer.producers.encode(log.end_offset()));
+            log.as_ref().filter(|_| unsaved).map(|log| writer.producers.snapshot(log.end_offset()));
         let file = writer.producers_file.take();
         drop(writer);
         self.offline.store(true, Ordering::Release);
@@ -175,8 +184,8 @@ impl Partition {
         let Some(log) = log else { return Ok(self.watermarks().log_end) };
         let end = log.close().map_err(|error| AppendError::Storage(error.to_string()))?;
         self.durable_end.store(end.0, Ordering::Release);
-        if let Some(bytes) = to_save {
-            Writer::save(file.as_ref(), &bytes);
+        if let Some(snapshot) = to_save {
+            Writer::save(file.as_ref(), &snapshot.into_file());
         }
         Ok(end)
     }

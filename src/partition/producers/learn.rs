@@ -3,8 +3,9 @@
 use super::Producers;
 use crate::log::{Log, ReadError, Sidecar};
 
-/// The largest file of producers that is read, in bytes: a million of them.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The largest file of producers that is read, in bytes: a million of them, or a hundred million aborted
+/// transactions.
+const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// Learns what every producer wrote last, and which transactions are open or were aborted: from the
 /// file as far as it goes, from there on from the log. A file that speaks of more than there is would

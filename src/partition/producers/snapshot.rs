@@ -7,38 +7,55 @@
 //!
 //! | part | fields |
 //! |---|---|
-//! | head | magic `OPS2`, end offset, producers u32 |
+//! | head | magic `OPS3`, end offset, producers u32 |
 //! | for each producer | id, epoch i16, coordinator epoch i32 (-1: none), last timestamp, last offset, first offset of the open transaction (-1: none), cut u8, batches u8 |
 //! | for each of its batches | first and last sequence i32, base offset, timestamp |
-//! | aborted transactions | count u32 |
-//! | for each of them | producer id, first offset, offset of the marker, first offset open behind it |
+//! | aborted transactions | blocks u32 |
+//! | for each block | transactions u32, bytes u32, and those: see [`super::super::aborted`] |
 //! | tail | CRC-32C u32 of all that |
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 
-use super::super::aborted::Aborted;
+use super::super::aborted::Block;
 use super::{Entry, KEPT_BATCHES, Kept, Producers};
 use crate::codec::crc32c;
-use crate::log::AbortedTransaction;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
-/// `OPS1` knew nothing of transactions.
-const MAGIC: &[u8; 4] = b"OPS2";
+/// `OPS1` knew nothing of transactions, `OPS2` had aborted ones of 32 bytes.
+const MAGIC: &[u8; 4] = b"OPS3";
 /// Bytes of one producer without its batches.
 const PRODUCER_BYTES: usize = 40;
 /// Bytes of one batch.
 const BATCH_BYTES: usize = 24;
-/// Bytes of one aborted transaction.
-const ABORTED_BYTES: usize = 32;
+
+/// What is known of a log that ends at some offset, taken down so that it can be written later.
+#[derive(Debug)]
+pub(in crate::partition) struct Snapshot {
+    producers: Vec<u8>,
+    aborted: Vec<Arc<Block>>,
+}
+
+impl Snapshot {
+    /// The file that says it.
+    pub(in crate::partition) fn into_file(self) -> Vec<u8> {
+        let mut out = self.producers;
+        out.put_u32(u32::try_from(self.aborted.len()).unwrap_or(u32::MAX));
+        self.aborted.iter().for_each(|block| block.write(&mut out));
+        let crc = crc32c::crc32c(&out);
+        out.put_u32(crc);
+        out
+    }
+}
 
 impl Producers {
-    /// What is known of a log that ends at `end`.
-    pub(in crate::partition) fn encode(&self, end: Offset) -> Vec<u8> {
-        let aborted = self.aborted().entries();
+    /// What is known of a log that ends at `end`. Aborted transactions, of which there may be any number,
+    /// are not copied.
+    pub(in crate::partition) fn snapshot(&self, end: Offset) -> Snapshot {
         let producers_bytes = self.entries.len() * (PRODUCER_BYTES + 2 * BATCH_BYTES);
-        let mut out = Vec::with_capacity(32 + producers_bytes + aborted.len() * ABORTED_BYTES);
+        let mut out = Vec::with_capacity(32 + producers_bytes);
         out.put_slice(MAGIC);
         out.put_i64(end.0);
         out.put_u32(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
@@ -46,16 +63,7 @@ impl Producers {
             out.put_i64(id.0);
             put_entry(&mut out, entry);
         }
-        out.put_u32(u32::try_from(aborted.len()).unwrap_or(u32::MAX));
-        for Aborted { transaction, stable } in aborted.iter() {
-            out.put_i64(transaction.producer_id.0);
-            out.put_i64(transaction.first_offset.0);
-            out.put_i64(transaction.last_offset.0);
-            out.put_i64(stable.0);
-        }
-        let crc = crc32c::crc32c(&out);
-        out.put_u32(crc);
-        out
+        Snapshot { producers: out, aborted: self.aborted().blocks() }
     }
 
     /// Takes over what a file says; the log end that it stands for. `None`, and nothing learnt, if it
@@ -73,9 +81,9 @@ impl Producers {
             entries.push(entry(&mut body)?);
         }
         let count = body.try_get_u32().ok()?;
-        let mut aborted = Vec::new();
+        let mut aborted: Vec<Block> = Vec::new();
         for _ in 0..count {
-            aborted.push(aborted_transaction(&mut body)?);
+            aborted.push(Block::read(&mut body)?);
         }
         if body.has_remaining() {
             return None;
@@ -134,13 +142,4 @@ fn entry(body: &mut &[u8]) -> Option<(ProducerId, Entry)> {
         is_cut,
     };
     Some((id, entry))
-}
-
-fn aborted_transaction(body: &mut &[u8]) -> Option<Aborted> {
-    let transaction = AbortedTransaction {
-        producer_id: ProducerId(body.try_get_i64().ok()?),
-        first_offset: Offset(body.try_get_i64().ok()?),
-        last_offset: Offset(body.try_get_i64().ok()?),
-    };
-    Some(Aborted { transaction, stable: Offset(body.try_get_i64().ok()?) })
 }

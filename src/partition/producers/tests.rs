@@ -342,7 +342,7 @@ fn the_file_gives_all_of_it_back_and_no_byte_of_it_may_be_wrong() {
         take(&mut producers, step, &mut offset).unwrap();
     }
     producers.record(&batch(77, 12, offset));
-    let bytes = producers.encode(Offset(offset + 1));
+    let bytes = producers.snapshot(Offset(offset + 1)).into_file();
     let mut again = Producers::new(ProducerSlots::new(10));
     assert_eq!(again.restore(&bytes), Some(Offset(offset + 1)));
     assert_eq!(again.entries, producers.entries);
