@@ -183,6 +183,7 @@ impl From<&TxnError> for ErrorCode {
             }
             TxnError::EmptyTransactionalId
             | TxnError::ControlCharacters
+            | TxnError::TransactionalIdTooLong { .. }
             | TxnError::HalfProducer { .. } => Self::InvalidRequest,
             TxnError::TooManyTransactionalIds { .. } | TxnError::TooManyPartitions { .. } => {
                 Self::PolicyViolation

@@ -13,6 +13,8 @@ pub struct TxnConfig {
     /// `ottla.max.transactional.ids`: ids of one coordinator; Kafka has no such limit. Beyond it those
     /// are forgotten that have been idle longest.
     pub id_count_max: usize,
+    /// Bytes of all ids; likewise.
+    pub id_bytes_max: usize,
     /// Partitions of one transaction; Kafka has no such limit. Every partition that is added writes
     /// all of them again.
     pub partition_count_max: usize,
@@ -27,6 +29,7 @@ impl Default for TxnConfig {
             id_expiration_ms: 7 * 24 * 60 * 60 * 1_000,
             expiration_check_interval_ms: 60 * 60 * 1_000,
             id_count_max: 100_000,
+            id_bytes_max: 64 * 1024 * 1024,
             partition_count_max: 10_000,
             coordinator_epoch: 0,
         }

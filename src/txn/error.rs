@@ -25,6 +25,14 @@ pub enum TxnError {
     /// 42 INVALID_REQUEST. Unlike Kafka: others see the id on terminals, in logs and tables.
     #[error("transactional ids have no control characters")]
     ControlCharacters,
+    /// 42 INVALID_REQUEST: more than the format of the journal can hold; none that comes over the wire.
+    #[error("a transactional id of {bytes} bytes, at most {max} can be stored")]
+    TransactionalIdTooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// The most.
+        max: usize,
+    },
     /// 42 INVALID_REQUEST.
     #[error(
         "producer id {producer_id} and epoch {producer_epoch} are given together or not at all"

@@ -30,6 +30,8 @@ pub(super) type Out = Effects<TransactionRecord, Reply>;
 pub struct Coordinator {
     pub(super) config: TxnConfig,
     pub(super) ids: BTreeMap<Arc<str>, Transaction>,
+    /// Bytes of their names.
+    pub(super) id_bytes: usize,
     /// Of every open transaction.
     deadlines: BTreeSet<(Monotonic, Arc<str>)>,
     /// The ids without an open or ending transaction, with the time of their last change.
@@ -54,6 +56,7 @@ impl Coordinator {
         Self {
             config,
             ids: BTreeMap::new(),
+            id_bytes: 0,
             deadlines: BTreeSet::new(),
             idle: BTreeSet::new(),
             preparing: BTreeSet::new(),
@@ -183,6 +186,7 @@ impl Coordinator {
 
     fn remove(&mut self, id: &str) {
         let Some(transaction) = self.ids.remove(id) else { return };
+        self.id_bytes = self.id_bytes.saturating_sub(id.len());
         let Calendar { deadline, idle_since } = transaction.calendar();
         if let Some(at) = deadline {
             self.deadlines.remove(&(at, Arc::clone(&transaction.id)));
@@ -245,19 +249,28 @@ impl Coordinator {
         }
     }
 
-    /// Makes room for one more id. Unlike Kafka: where there is none, those ids go that have been idle
+    /// Takes up an id that was not there.
+    pub(super) fn insert(&mut self, transaction: Transaction) {
+        let id = Arc::clone(&transaction.id);
+        self.id_bytes = self.id_bytes.saturating_add(id.len());
+        self.ids.insert(Arc::clone(&id), transaction);
+        self.settle(&id, Calendar::default());
+    }
+
+    /// Makes room for one more id, by number and by bytes. Unlike Kafka: where there is none, those ids go that have been idle
     /// longest, as if their time had come.
     ///
     /// # Errors
     /// `TooManyTransactionalIds` if all the others have a transaction open or ending.
-    pub(super) fn make_room(&mut self, effects: &mut Out) -> Result<(), TxnError> {
-        let max = self.config.id_count_max;
+    pub(super) fn make_room(&mut self, wanted: &str, effects: &mut Out) -> Result<(), TxnError> {
+        let (max, bytes_max) = (self.config.id_count_max, self.config.id_bytes_max);
         if self.ids.len() - self.idle.len() >= max {
             return Err(TxnError::TooManyTransactionalIds { max });
         }
-        while self.ids.len() >= max
-            && let Some((_, longest)) = self.idle.first()
-        {
+        while self.ids.len() >= max || self.id_bytes.saturating_add(wanted.len()) > bytes_max {
+            let Some((_, longest)) = self.idle.first() else {
+                return Err(TxnError::TooManyTransactionalIds { max: self.ids.len() });
+            };
             let id = Arc::clone(longest);
             self.forget(&id, effects);
         }
@@ -295,6 +308,7 @@ impl Coordinator {
         assert!(self.outdated.iter().all(|id| self.ids.contains_key(id)), "none that is gone");
         assert!(self.waiter.is_none() || self.untold.is_empty(), "who waits is told");
         assert!(self.ids.len() <= self.config.id_count_max, "no more ids than there may be");
+        assert_eq!(self.id_bytes, self.ids.keys().map(|id| id.len()).sum::<usize>());
     }
 }
 
@@ -364,8 +378,7 @@ impl Machine for Coordinator {
             record.metadata.and_then(|kept| Transaction::replayed(Arc::clone(&id), kept, now));
         self.remove(&id);
         if let Some(transaction) = kept {
-            self.ids.insert(Arc::clone(&id), transaction);
-            self.settle(&id, Calendar::default());
+            self.insert(transaction);
         }
     }
 }

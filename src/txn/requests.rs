@@ -11,12 +11,14 @@ use super::command::{
 use super::error::TxnError;
 use super::machine::{Coordinator, Out};
 use super::state::TransactionState;
-use super::transaction::{Calendar, Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
+use super::transaction::{Decision, NO_EPOCH, NO_PRODUCER_ID, Transaction, mapping};
 use crate::records::Outcome;
 use crate::types::{Now, ProducerEpoch, ProducerId, TransactionVersion};
 
 /// Fresh producer ids that are kept.
 const SPARE_COUNT_MAX: usize = 16;
+/// The longest id that the journal's format can hold, in bytes.
+const ID_BYTES_MAX: usize = 32_767;
 
 impl Coordinator {
     pub(super) fn supply(&mut self, producer_ids: impl IntoIterator<Item = ProducerId>) {
@@ -96,19 +98,22 @@ impl Coordinator {
         request: &InitProducerId,
         effects: &mut Out,
     ) -> Result<Producer, TxnError> {
+        let id_bytes = request.transactional_id.len();
         if request.transactional_id.chars().any(char::is_control) {
             return Err(TxnError::ControlCharacters);
+        }
+        if id_bytes > ID_BYTES_MAX {
+            return Err(TxnError::TransactionalIdTooLong { bytes: id_bytes, max: ID_BYTES_MAX });
         }
         if self.spares.is_empty() {
             return Err(TxnError::ProducerIdNeeded);
         }
-        self.make_room(effects)?;
+        self.make_room(&request.transactional_id, effects)?;
         let id: Arc<str> = Arc::from(request.transactional_id.as_str());
-        let transaction = Transaction::new(Arc::clone(&id), self.spare()?, request.timeout_ms, now);
+        let transaction = Transaction::new(id, self.spare()?, request.timeout_ms, now);
         let producer = transaction.producer();
         effects.write(transaction.record());
-        self.ids.insert(Arc::clone(&id), transaction);
-        self.settle(&id, Calendar::default());
+        self.insert(transaction);
         Ok(producer)
     }
 

@@ -1,6 +1,7 @@
 //! TxnOffsetCommit (API 28, v0-5): a group's offsets, kept when the producer's transaction commits
 //! (KIP-98). KIP-447 (v3): the consumer is named, and fenced with its group. KIP-890 (v5): the offsets
-//! become part of the transaction by this.
+//! become part of the transaction by this. While the last transaction is ending all versions are told 51,
+//! as Kafka 4.3.1 does.
 
 use super::commits::{Asked, split};
 use crate::broker::{TopicRef, TransactionError};

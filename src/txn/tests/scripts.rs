@@ -66,6 +66,7 @@ fn set(config: &mut TxnConfig, key: &str, value: u32) {
         "id_expiration_ms" => config.id_expiration_ms = value.into(),
         "expiration_check_interval_ms" => config.expiration_check_interval_ms = value.into(),
         "id_count_max" => config.id_count_max = usize::try_from(value).unwrap(),
+        "id_bytes_max" => config.id_bytes_max = usize::try_from(value).unwrap(),
         "partition_count_max" => config.partition_count_max = usize::try_from(value).unwrap(),
         "coordinator_epoch" => config.coordinator_epoch = i32::try_from(value).unwrap(),
         other => panic!("no such config: {other}"),
