@@ -150,6 +150,9 @@ impl Broker {
 
     /// Opens every topic of the catalog, and the broker's own where they are new.
     fn open_topics(&self) -> Result<(), OpenError> {
+        // No folder is put away for a removal that a power cut can still take back.
+        let replayed = self.catalog_journal.wait_durable(self.catalog_journal.end());
+        replayed.map_err(|error| journal_fault(&error))?;
         self.look_at_catalog(|catalog| {
             let topics: Vec<_> = catalog.topics().collect();
             self.carry_out(catalog, &topics, Opening::Start);
@@ -165,10 +168,7 @@ impl Broker {
             let made = decided.into_iter().filter_map(|(_, created)| created.ok());
             (made.flat_map(|created| created.records).collect(), ())
         });
-        own.map_err(|error| OpenError::Replay {
-            journal: METADATA_TOPIC.to_owned(),
-            reason: error.to_string(),
-        })?;
+        own.map_err(|error| journal_fault(&error))?;
         self.abort_unknown_transactions();
         self.forget_outdated_ids();
         for topic in self.registry.topics() {
@@ -185,10 +185,7 @@ impl Broker {
     /// `Replay` if the catalog's journal is one of those.
     pub async fn recovered(&self) -> Result<(), OpenError> {
         let journal = self.catalog_journal.durable(self.catalog_journal.end()).await;
-        journal.map_err(|error| OpenError::Replay {
-            journal: METADATA_TOPIC.to_owned(),
-            reason: error.to_string(),
-        })?;
+        journal.map_err(|error| journal_fault(&error))?;
         let topics = self.registry.topics();
         for partition in topics.iter().flat_map(|topic| &topic.partitions) {
             // The error is that it is offline, which has been told.
@@ -274,6 +271,11 @@ impl Broker {
         }
         Ok(self.write_checkpoint(Clean::Yes)?)
     }
+}
+
+/// What is wrong with the catalog's journal.
+fn journal_fault(error: &dyn std::fmt::Display) -> OpenError {
+    OpenError::Replay { journal: METADATA_TOPIC.to_owned(), reason: error.to_string() }
 }
 
 /// Journals are synced whatever the setting for topics, unless nothing is.

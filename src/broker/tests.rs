@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
 use crate::groups::{Command, CommitOffsets, PartitionCommit, TopicCommit};
 use crate::ids::Ids;
-use crate::log::fs::{Fault, FaultKind, FaultyFs, Fs, Op, OpenMode};
+use crate::log::fs::{Crash, Fault, FaultKind, FaultyFs, Fs, Op, OpenMode};
 use crate::partition::{Flusher, Partition};
 use crate::records::{BatchBuilder, NewRecord};
 use crate::types::{Generation, Offset, PartitionIndex, Timestamp, TopicId};
@@ -474,4 +474,54 @@ async fn folder_of_a_deleted_topic_goes_after_the_topics_own_delay() {
     run.broker.remove_due_folders(run.clock.now().wall);
     assert!(!has_put_away(&fs, "t"));
     run.stop();
+}
+
+/// A power cut takes back the deletion of the topic "t", or leaves it, but takes no records alone.
+fn check_deletion(fs: &FaultyFs, end: Offset) {
+    let mut stands = 0;
+    for seed in 0..32 {
+        let run = start(&fs.crash(Crash::KeepPrefix(seed))).unwrap();
+        if let Some(topic) = run.broker.registry.by_name("t") {
+            let partition = topic.partition(PartitionIndex(0)).unwrap();
+            assert_eq!(partition.watermarks().log_end, end, "seed {seed}");
+            stands += 1;
+        }
+        run.kill();
+    }
+    assert!(stands > 0, "no power cut was early enough");
+}
+
+#[tokio::test]
+async fn a_deletion_that_did_not_reach_the_disk_takes_no_records() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    let end = run.append("t", 10).await;
+    let failed = FaultKind::Error(io::ErrorKind::Other);
+    fs.inject(Fault { op: Op::SyncData, after: 0, kind: failed });
+    let refused = run.broker.delete_topics(vec![TopicRef::Name("t".to_owned())]).await;
+    assert!(refused.is_err() && fs.pending_faults() == 0);
+    run.kill();
+    check_deletion(&fs, end);
+}
+
+/// What the killed run decided is in the page cache only.
+#[tokio::test]
+async fn a_start_puts_nothing_away_for_a_deletion_that_is_not_on_disk() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    run.create("t").await;
+    let end = run.append("t", 10).await;
+    run.flusher.close();
+    run.thread.join().unwrap();
+    let removal = run.broker.look_at_catalog(|catalog| {
+        catalog.delete_topics(&[TopicRef::Name("t".to_owned())]).remove(0).1.unwrap()
+    });
+    let removal = super::topics::journal_record(&removal).unwrap();
+    run.broker.catalog_journal.append(&[removal], run.clock.now()).unwrap();
+
+    let failed = FaultKind::Error(io::ErrorKind::Other);
+    fs.inject(Fault { op: Op::SyncData, after: 0, kind: failed });
+    assert!(start(&fs).map(Run::kill).is_err());
+    check_deletion(&fs, end);
 }

@@ -143,14 +143,14 @@ impl Broker {
         let journal: Vec<_> = records.iter().map(journal_record).collect::<Result<_, _>>()?;
         let end = self.catalog_journal.append(&journal, self.clock.now())?;
         let mut touched = BTreeSet::new();
-        let mut removed = Vec::new();
+        let (mut removed, mut closed) = (Vec::new(), Vec::new());
         for record in &records {
             match catalog.replay(record) {
                 Change::Topic(id) | Change::Partition(id, _) => {
                     touched.insert(id);
                 }
                 Change::TopicRemoved(id, name) => {
-                    self.close_topic(id);
+                    closed.extend(self.close_topic(id));
                     touched.remove(&id);
                     removed.push((name, id));
                 }
@@ -161,6 +161,11 @@ impl Broker {
                 }
                 Change::Group(_) | Change::Other | Change::Nothing => {}
             }
+        }
+        if !removed.is_empty() {
+            // A power cut that takes the removal back must find the folders.
+            self.catalog_journal.wait_durable(end)?;
+            closed.iter().for_each(|topic| self.put_topic_away(topic));
         }
         let touched: Vec<_> = touched.iter().filter_map(|id| catalog.topic(*id)).collect();
         self.carry_out(&catalog, &touched, Opening::Change);
@@ -208,15 +213,22 @@ impl Broker {
         (config, partitions)
     }
 
-    /// Takes a topic out of service; its folders get another name now and go later.
-    fn close_topic(&self, id: TopicId) {
-        let Some(topic) = self.registry.remove(id) else { return };
+    /// Takes a topic out of service.
+    fn close_topic(&self, id: TopicId) -> Option<Arc<Topic>> {
+        let topic = self.registry.remove(id)?;
         for partition in &topic.partitions {
             if let Err(error) = partition.retire() {
                 tracing::debug!(topic = %topic.name, %error, "deleted partition not closed");
             }
+        }
+        Some(topic)
+    }
+
+    /// Gives the folders of a topic whose removal is durable another name; they go later.
+    fn put_topic_away(&self, topic: &Topic) {
+        for partition in &topic.partitions {
             let delay_ms = partition.file_delete_delay_ms();
-            if let Err(error) = self.put_away(&topic.name, partition.index, id, delay_ms) {
+            if let Err(error) = self.put_away(&topic.name, partition.index, topic.id, delay_ms) {
                 tracing::error!(topic = %topic.name, partition = %partition.index, %error,
                     "folder of a deleted topic stays");
             }

@@ -6,7 +6,11 @@
 //! the journal treats them as any topic's: aborted ones shadow nothing, nothing goes that an open
 //! transaction may still decide about.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread::Thread;
 
 use bytes::Bytes;
 
@@ -118,6 +122,15 @@ pub enum JournalError {
     },
 }
 
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 /// A journal over one partition.
 #[derive(Clone, Debug)]
 pub struct Journal {
@@ -189,6 +202,20 @@ impl Journal {
     /// Lets what is appended next be synced along with other appends: for what nobody waits for.
     pub fn sync_along(&self) {
         self.partition.sync_along();
+    }
+
+    /// As [`Journal::durable`], for a caller that may hold up its thread for as long as a sync takes.
+    pub fn wait_durable(&self, end: Offset) -> Result<(), AppendError> {
+        self.partition.request_sync();
+        // A task's own budget must not let this spin.
+        let mut durable = pin!(tokio::task::unconstrained(self.durable(end)));
+        let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+        loop {
+            match durable.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(durable) => return durable,
+                Poll::Pending => std::thread::park(),
+            }
+        }
     }
 
     /// Takes nothing more until restart, whose replay finds what was stored before.
