@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::fs::is_out_of_files;
 use crate::records::BatchError;
 use crate::types::Offset;
 
@@ -77,6 +78,16 @@ pub enum LogError {
 impl LogError {
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// The same, as `NoFile` if it says that no file could be opened.
+    pub(crate) fn or_no_file(self) -> Self {
+        match self {
+            Self::Io { path, source, .. } if is_out_of_files(&source) => {
+                Self::NoFile { path, source }
+            }
+            other => other,
+        }
     }
 }
 

@@ -219,7 +219,7 @@ impl Log {
     /// access to the log.
     ///
     /// # Errors
-    /// `Io` if a segment could not be opened, which poisons.
+    /// `NoFile`, which changes nothing; `Io` if a segment could not be opened, which poisons.
     pub fn unsynced(&self) -> Result<Unsynced, LogError> {
         let end = self.end_offset();
         let segments = self.shared.segments.load();
@@ -227,7 +227,8 @@ impl Log {
         let first = if end > self.synced_end { clean.saturating_sub(1) } else { segments.len() };
         let files: Result<Vec<_>, _> =
             segments.iter().skip(first).map(|segment| segment.file()).collect();
-        let files = files.inspect_err(|_| self.poison())?;
+        let files = files.map_err(|error| LogError::from(error).or_no_file());
+        let files = files.inspect_err(|error| self.poison_unless_no_file(error))?;
         let sizes = segments.iter().skip(first).map(|s| (Arc::clone(s), s.size_bytes())).collect();
         let mut dirs = Vec::new();
         if self.names > self.names_synced {
@@ -280,13 +281,18 @@ impl Log {
     /// Puts the start offset down, then in force.
     ///
     /// # Errors
-    /// `NoRoom` if the old one still stands; any other error poisons.
+    /// `NoRoom` if the old one still stands; `NoFile` if either does; any other error poisons.
     pub(super) fn store_start(&mut self, start: Offset) -> Result<(), LogError> {
         let (fs, dir) = (&*self.factory.fs, &self.factory.dir);
-        let stored = start_offset::read(fs, dir).inspect_err(|_| self.poison())?;
+        let stored = start_offset::read(fs, dir).map_err(LogError::or_no_file);
+        let stored = stored.inspect_err(|error| self.poison_unless_no_file(error))?;
         match start_offset::write(fs, dir, start) {
             Err(source) if is_no_room(&source) && self.is_start_stored(stored) => {
                 return Err(LogError::NoRoom { path: dir.clone(), source });
+            }
+            // Whether it stands or not: what was asked to go may have gone.
+            Err(source) if is_out_of_files(&source) => {
+                return Err(LogError::NoFile { path: dir.clone(), source });
             }
             written => self.must(written, "write start of", dir)?,
         }
@@ -324,6 +330,12 @@ impl Log {
             self.poison();
         }
         result.map_err(LogError::io(action, path))
+    }
+
+    fn poison_unless_no_file(&self, error: &LogError) {
+        if !matches!(error, LogError::NoFile { .. }) {
+            self.poison();
+        }
     }
 
     /// Undoes a write that found no room, or no file to open, so that the log goes on where it was: nothing of it was

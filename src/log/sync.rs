@@ -40,7 +40,8 @@ impl Unsynced {
     /// Syncs all of it; then [`super::Log::mark_synced`] may be called.
     ///
     /// # Errors
-    /// The first one. Then [`super::Log::poison`] must be called and nothing be tried again.
+    /// The first one. Then [`super::Log::poison`] must be called and nothing be tried again, unless
+    /// [`super::fs::is_out_of_files`]: the folder could not be opened, and no sync has failed.
     pub fn sync(&self) -> io::Result<()> {
         self.files.iter().try_for_each(|file| file.sync_data())?;
         self.sync_names()

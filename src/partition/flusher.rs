@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Partition;
 use super::cache_window::{CacheWindow, PIECE_BYTES};
 use super::crew::Crew;
+use super::syncing::NotSynced;
 use crate::clock::Clock;
 use crate::log::SyncedRange;
 use crate::types::Monotonic;
@@ -16,7 +17,8 @@ use crate::types::Monotonic;
 /// So many partitions are synced one after another: to wake a helper takes about as long.
 const SYNCED_ALONE: usize = 3;
 
-/// What nobody waits for is synced after so long, or sooner with others.
+/// What nobody waits for, or could not be synced for want of a file to open, is synced after so long, or
+/// sooner with others.
 const UNHURRIED: Duration = Duration::from_millis(10);
 
 /// A handle to the sync thread; clones share it.
@@ -170,17 +172,32 @@ impl Flusher {
 
 fn run(shared: &Shared, mut window: CacheWindow) {
     let crew = Crew::new(sync);
+    let mut was_put_off = false;
     while let Some(dirty) = shared.next_round() {
-        for (partition, ranges) in dirty.iter().zip(round(shared, &crew, &dirty)) {
-            ranges.into_iter().for_each(|range| window.add(partition, range));
+        let mut is_put_off = false;
+        for (partition, synced) in dirty.iter().zip(round(shared, &crew, &dirty)) {
+            match synced {
+                Ok(ranges) => ranges.into_iter().for_each(|range| window.add(partition, range)),
+                Err(NotSynced::Failed) => {}
+                Err(NotSynced::PutOff) => {
+                    is_put_off = true;
+                    if !shared.lock().closed {
+                        partition.sync_along();
+                    }
+                }
+            }
         }
+        if is_put_off && !was_put_off {
+            tracing::warn!("no file could be opened for a sync, which is tried again: ulimit -n");
+        }
+        was_put_off = is_put_off;
         window.shrink(shared.clock.now().monotonic);
     }
 }
 
 /// Syncs everything that `dirty` holds now; an error poisons just the partition it belongs to, for
 /// the files of the others were synced by calls of their own. Returns what each may let go of.
-fn round(shared: &Shared, crew: &SyncCrew, dirty: &[Arc<Partition>]) -> Vec<Vec<SyncedRange>> {
+fn round(shared: &Shared, crew: &SyncCrew, dirty: &[Arc<Partition>]) -> Vec<Synced> {
     let begin = shared.clock.elapsed();
     let results = if dirty.len() <= SYNCED_ALONE {
         dirty.iter().map(sync).collect()
@@ -191,24 +208,18 @@ fn round(shared: &Shared, crew: &SyncCrew, dirty: &[Arc<Partition>]) -> Vec<Vec<
     rounds.count += 1;
     rounds.time += shared.clock.elapsed().saturating_sub(begin);
     rounds.partitions += u64::try_from(dirty.len()).unwrap_or(u64::MAX);
-    let failed = results.iter().filter(|result| result.is_err()).count();
+    let failed = results.iter().filter(|result| matches!(result, Err(NotSynced::Failed))).count();
     rounds.failed += u64::try_from(failed).unwrap_or(u64::MAX);
-    let ranges = |result: Synced| result.unwrap_or_default();
-    results.into_iter().map(ranges).collect()
+    results
 }
 
 /// Syncs partitions.
 type SyncCrew = Crew<Arc<Partition>, Synced>;
 /// What a partition may let go of.
-type Synced = Result<Vec<SyncedRange>, SyncFailed>;
-
-/// The partition is offline and its log says why.
-struct SyncFailed;
+type Synced = Result<Vec<SyncedRange>, NotSynced>;
 
 fn sync(partition: &Arc<Partition>) -> Synced {
-    let Some(unsynced) = partition.begin_sync() else { return Ok(Vec::new()) };
-    let result = unsynced.sync();
-    let ok = result.is_ok();
-    partition.end_sync(&unsynced, result);
-    if ok { Ok(unsynced.hand_over(PIECE_BYTES).collect()) } else { Err(SyncFailed) }
+    let Some(unsynced) = partition.begin_sync()? else { return Ok(Vec::new()) };
+    partition.end_sync(&unsynced, unsynced.sync())?;
+    Ok(unsynced.hand_over(PIECE_BYTES).collect())
 }

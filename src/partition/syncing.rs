@@ -7,7 +7,8 @@ use super::error::AppendError;
 use super::partition::{Partition, Writer};
 use super::waiters::Wake;
 use crate::config::value::Durability;
-use crate::log::{Sidecar, Unsynced};
+use crate::log::fs::is_out_of_files;
+use crate::log::{LogError, Sidecar, Unsynced};
 use crate::types::Offset;
 
 /// What producers wrote last is saved each time so much was appended, in bytes: as much as a start
@@ -15,6 +16,16 @@ use crate::types::Offset;
 /// which grows with the aborted transactions of the log.
 pub(super) const SAVED_EVERY_BYTES: u64 = 64 * 1024 * 1024;
 const SAVED_EVERY_TIMES: u64 = 8;
+
+/// Why a sync has made nothing durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSynced {
+    /// The partition is offline and its log says why.
+    Failed,
+    /// No file could be opened, and no sync has failed: what waits goes on waiting, and the partition is
+    /// to be synced again.
+    PutOff,
+}
 
 impl Writer {
     fn is_save_due(&self) -> bool {
@@ -47,32 +58,38 @@ impl Partition {
     }
 
     /// The files to sync for everything appended up to now; `None` where there is nothing.
-    pub(super) fn begin_sync(&self) -> Option<Unsynced> {
+    pub(super) fn begin_sync(&self) -> Result<Option<Unsynced>, NotSynced> {
         self.queued.store(false, Ordering::Release);
         let mut writer = self.lock();
         if writer.broken.is_some() {
-            return None; // After a failed sync another one would say that all is well.
+            return Ok(None); // After a failed sync another one would say that all is well.
         }
-        match writer.log.as_ref()?.unsynced() {
+        let Some(log) = writer.log.as_ref() else { return Ok(None) };
+        match log.unsynced() {
             Ok(unsynced) => {
                 writer.syncing = !unsynced.is_empty();
                 if writer.is_save_due() {
                     writer.unsaved_bytes = 0;
                     writer.to_save = Some(writer.producers.snapshot(unsynced.end));
                 }
-                writer.syncing.then_some(unsynced)
+                Ok(writer.syncing.then_some(unsynced))
             }
+            Err(LogError::NoFile { .. }) => Err(NotSynced::PutOff),
             Err(error) => {
                 // What waits for this sync must hear that there is none.
                 self.break_down(writer, &format!("sync not begun: {error}"));
-                None
+                Err(NotSynced::Failed)
             }
         }
     }
 
     /// Takes in how a sync went: on success what it covered is durable and visible, on failure the
     /// partition is offline until restart, for the pages may be lost and a second sync would lie.
-    pub(super) fn end_sync(&self, unsynced: &Unsynced, result: std::io::Result<()>) {
+    pub(super) fn end_sync(
+        &self,
+        unsynced: &Unsynced,
+        result: std::io::Result<()>,
+    ) -> Result<(), NotSynced> {
         let mut writer = self.lock();
         let to_save = writer.to_save.take().filter(|_| result.is_ok());
         if let Some(snapshot) = to_save {
@@ -86,8 +103,11 @@ impl Partition {
         writer.syncing = false;
         self.sync_ended.notify_all();
         if let Err(error) = result {
+            if is_out_of_files(&error) {
+                return Err(NotSynced::PutOff);
+            }
             self.break_down(writer, &format!("sync failed: {error}"));
-            return;
+            return Err(NotSynced::Failed);
         }
         if let Some(log) = &mut writer.log {
             log.mark_synced(unsynced);
@@ -98,6 +118,7 @@ impl Partition {
         if self.raise_high_watermark(end) || is_news {
             self.waiters.wake_all();
         }
+        Ok(())
     }
 
     /// Lets consumers read up to `end`.

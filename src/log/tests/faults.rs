@@ -268,3 +268,20 @@ fn too_many_open_files_refuse_an_append_and_nothing_else() {
     assert!(refused > 3 && !log.is_poisoned(), "{refused}");
     assert_eq!(read_all(&log.reader()), (0..400).collect::<Vec<i64>>());
 }
+
+#[test]
+fn too_many_open_files_refuse_a_new_start_offset_and_nothing_else() {
+    for op in [Op::Create, Op::SyncDir] {
+        let disk = disk();
+        let fs: Arc<dyn Fs> = Arc::new(disk.clone());
+        let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+        append(&mut log, 10);
+        disk.inject(Fault { op, after: 0, kind: FaultKind::NoFile });
+        let refused = log.advance_start(Offset(5));
+        assert!(matches!(refused, Err(LogError::NoFile { .. })), "{refused:?}");
+        assert_eq!(log.start_offset(), Offset(0));
+        append(&mut log, 10);
+        log.advance_start(Offset(6)).unwrap();
+        assert_eq!(read_all(&log.reader()), (6..20).collect::<Vec<i64>>());
+    }
+}

@@ -116,9 +116,9 @@ impl Drop for Machine {
 
 /// What the sync thread does for one partition.
 fn sync(partition: &Partition) {
-    if let Some(unsynced) = partition.begin_sync() {
-        let result = unsynced.sync();
-        partition.end_sync(&unsynced, result);
+    if let Ok(Some(unsynced)) = partition.begin_sync() {
+        // What a failure comes to is asked of the partition.
+        let _ = partition.end_sync(&unsynced, unsynced.sync());
     }
 }
 
@@ -169,6 +169,24 @@ async fn a_failed_sync_answers_every_waiter_with_an_error_and_is_never_tried_aga
     let refused = partition.append_own(batch(1, 10), machine.clock.now());
     assert!(matches!(refused, Err(AppendError::Storage(_))));
     assert_eq!(machine.disk.calls(), calls, "nothing more was written or synced");
+}
+
+#[tokio::test]
+async fn a_sync_that_finds_no_file_to_open_is_tried_again_and_nobody_is_told_before() {
+    for op in [Op::SyncDir, Op::Create] {
+        let machine = Machine::new();
+        let partition = machine.open(Durability::Fsync, Checkpoint::default());
+        let before = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+        // The first sync of a folder, and of the epochs, is yet to come.
+        machine.disk.inject(Fault { op, after: 0, kind: FaultKind::NoFile });
+        machine.disk.inject(Fault { op, after: 1, kind: FaultKind::NoFile });
+        let appended = partition.append_own(batch(1, 10), machine.clock.now()).unwrap();
+        partition.visible(appended.end).await.unwrap();
+        assert!(before.end < appended.end && !partition.is_offline());
+        let after = Machine::on(machine.disk.crash(Crash::DropUnsynced));
+        let found = after.open(Durability::Fsync, Checkpoint::default());
+        assert_eq!(found.watermarks().log_end, appended.end);
+    }
 }
 
 #[tokio::test]

@@ -128,10 +128,10 @@ fn a_transaction_that_begins_and_ends_above_the_high_watermark_counts_until_that
     let bench = Bench::new();
     bench.plain();
     bench.part(1, 0);
-    let unsynced = bench.partition.begin_sync().unwrap();
+    let unsynced = bench.partition.begin_sync().unwrap().unwrap();
     bench.end(1, Commit);
     bench.part(1, 1);
-    bench.partition.end_sync(&unsynced, unsynced.sync());
+    bench.partition.end_sync(&unsynced, unsynced.sync()).unwrap();
     assert_eq!(bench.marks(), (1, 2), "the first record is visible, its marker is not");
     bench.sync();
     assert_eq!(bench.marks(), (3, 4));
