@@ -123,6 +123,7 @@ impl Log {
             }),
         };
         log.open_tail()?;
+        log.let_old_files_close(&log.shared.segments.load());
         Ok((log, loaded.recovery))
     }
 
@@ -251,6 +252,8 @@ impl Log {
     /// Takes note that all of `unsynced` has been synced.
     pub fn mark_synced(&mut self, unsynced: &Unsynced) {
         self.synced_end = self.synced_end.max(unsynced.end);
+        let segments = unsynced.segments.iter().map(|(segment, _)| segment);
+        self.let_old_files_close(&segments.cloned().collect::<Vec<_>>());
         self.names_synced = self.names_synced.max(unsynced.names);
         if !unsynced.dirs.is_empty() {
             self.parent = None;
@@ -381,6 +384,15 @@ impl Log {
     fn is_start_stored(&self, start: Option<Offset>) -> bool {
         let found = start_offset::read(&*self.factory.fs, &self.factory.dir);
         found.is_ok_and(|found| found == start)
+    }
+
+    /// Of `segments`, which follow each other: those that are written to no more and on disk.
+    fn let_old_files_close(&self, segments: &[Arc<Segment>]) {
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            if next.base <= self.synced_end {
+                segment.grow_old();
+            }
+        }
     }
 
     /// The next append begins a segment.

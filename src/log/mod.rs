@@ -39,6 +39,7 @@ pub mod inspect;
 pub mod layout;
 #[expect(clippy::module_inception, reason = "the room's main type has the room's name")]
 mod log;
+mod open_files;
 mod read;
 mod recovery;
 pub mod repair;

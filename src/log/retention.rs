@@ -158,6 +158,7 @@ impl Log {
         let mut name = segment.path.clone().into_os_string();
         name.push(DELETED_SUFFIX);
         let path = PathBuf::from(name);
+        segment.keep_open();
         self.must(self.factory.fs.rename(&segment.path, &path), "rename", &segment.path)?;
         // Compaction may take a segment of the same name away twice: the newer file stands there.
         self.deleted.retain(|file| file.path != path);

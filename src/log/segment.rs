@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use super::error::{Damage, SegmentError};
 use super::fs::{File, Fs, OpenMode};
 use super::index::Index;
 use super::layout::{index_file, kafka_time_index_file, segment_file};
+use super::open_files::{OpenFiles, Slot};
 use super::scan::{HeaderScan, ScanError};
 use super::verified::Verified;
 use crate::records::{BatchHeader, ValidBatch};
@@ -27,7 +28,7 @@ pub(crate) struct Segment {
     pub(crate) base: Offset,
     pub(crate) path: PathBuf,
     fs: Arc<dyn Fs>,
-    file: OnceLock<Arc<dyn File>>,
+    file: Arc<Slot>,
     size_bytes: AtomicU64,
     /// `None` until someone needs it.
     index: RwLock<Option<Index>>,
@@ -78,7 +79,7 @@ impl SegmentFactory {
             base,
             path: self.dir.join(segment_file(base)),
             fs: Arc::clone(&self.fs),
-            file: OnceLock::new(),
+            file: Arc::default(),
             size_bytes: AtomicU64::new(size_bytes),
             index: RwLock::new(None),
             index_interval_bytes: self.index_interval_bytes,
@@ -105,7 +106,7 @@ impl SegmentFactory {
     ) -> Segment {
         let segment = self.existing(base, index.size_bytes, now);
         segment.set_index(index);
-        Segment { file: OnceLock::from(file), ..segment }
+        Segment { file: Arc::new(Slot::of(file)), ..segment }
     }
 
     /// Says of a folder's segment that Kafka wrote it, in memory and in the folder.
@@ -126,7 +127,7 @@ impl SegmentFactory {
         let segment = self.existing(base, 0, now);
         let file = self.fs.open(&segment.path, OpenMode::CreateNew)?;
         segment.set_index(Index::new(base, now));
-        Ok(Segment { file: OnceLock::from(file), ..segment })
+        Ok(Segment { file: Arc::new(Slot::of(file)), ..segment })
     }
 
     /// Whether compaction may have taken offsets out.
@@ -148,17 +149,30 @@ impl Segment {
 
     /// The open file.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>, SegmentError> {
-        if let Some(file) = self.file.get() {
-            return Ok(Arc::clone(file));
-        }
-        let opened =
-            self.fs.open(&self.path, OpenMode::ReadWrite).map_err(|error| self.io(error))?;
-        Ok(Arc::clone(self.file.get_or_init(|| opened)))
+        let open = || self.fs.open(&self.path, OpenMode::ReadWrite);
+        self.file.get_or_open(OpenFiles::of_process(), open).map_err(|error| self.io(error))
     }
 
     /// The file, if it is open.
     pub(crate) fn open_file(&self) -> Option<Arc<dyn File>> {
-        self.file.get().map(Arc::clone)
+        self.file.get()
+    }
+
+    /// Lets the file be closed while nobody needs it: all of it is on disk, and stays as it is.
+    pub(crate) fn grow_old(&self) {
+        self.file.grow_old(OpenFiles::of_process());
+    }
+
+    /// Does what is done once enough other files were needed since.
+    #[cfg(test)]
+    pub(crate) fn close_if_old(&self) {
+        self.file.close_unless_used();
+        self.file.close_unless_used();
+    }
+
+    /// Keeps the file open if it is, for it is about to lose its name.
+    pub(crate) fn keep_open(&self) {
+        self.file.keep();
     }
 
     /// Bytes that readers may read.
@@ -207,7 +221,7 @@ impl Segment {
         end: Offset,
         least: u64,
     ) -> Option<SyncedRange> {
-        let file = Arc::clone(self.file.get()?);
+        let file = self.file.get()?;
         let mut handed = self.handed();
         let Handed { position, offset } = *handed;
         if size_bytes.saturating_sub(position) < least.max(1) {

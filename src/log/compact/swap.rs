@@ -59,7 +59,8 @@ impl Log {
             return if self.is_poisoned() { Err(LogError::Poisoned) } else { Ok(Swap::Outdated) };
         };
         let swap = self.factory.dir.join(swap_file(cleaned.segment.base));
-        let renamed = self.be_marked().and_then(|()| {
+        let renamed = open_for_good(&cleaned.sources).and_then(|()| self.be_marked());
+        let renamed = renamed.and_then(|()| {
             let fs = &self.factory.fs;
             fs.rename(&cleaned.path, &swap).map_err(LogError::io("rename", &cleaned.path))
         });
@@ -83,6 +84,7 @@ impl Log {
         let changed = before.chain([&cleaned.segment]).chain(behind).cloned().collect();
         self.shared.segments.store(Arc::new(changed));
         drop(cleaned.segment.save_index()); // Derived.
+        cleaned.segment.grow_old();
         let had: u64 = cleaned.sources.iter().map(|source| source.size_bytes()).sum();
         Ok(Swap::Done { freed_bytes: had.saturating_sub(cleaned.segment.size_bytes()) })
     }
@@ -119,6 +121,15 @@ impl Log {
         bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
         place(&*self.factory.fs, &path, &bytes).map_err(LogError::io("write", &path))
     }
+}
+
+/// Opens files whose readers must not find another one under their name.
+fn open_for_good(sources: &[Arc<Segment>]) -> Result<(), LogError> {
+    for source in sources {
+        source.keep_open();
+        source.file()?;
+    }
+    Ok(())
 }
 
 /// Where in `segments` the sources stand, all of them and none of them active.

@@ -266,3 +266,31 @@ fn readers_beside_a_writer_see_whole_batches_in_order() {
         assert!(log.start_offset() > Offset(0));
     });
 }
+
+#[test]
+fn files_of_old_segments_are_closed_and_opened_again() {
+    let fs: Arc<dyn Fs> = Arc::new(disk());
+    let (mut log, _) = open(&fs, Checkpoint::default()).unwrap();
+    let segments = |log: &Log| log.reader().all_segments();
+    let is_open = |log: &Log| -> Vec<bool> {
+        segments(log).iter().map(|segment| segment.open_file().is_some()).collect()
+    };
+    while segments(&log).len() < 4 {
+        append(&mut log, 5);
+    }
+    segments(&log).iter().for_each(|segment| segment.close_if_old());
+    assert_eq!(is_open(&log), [true; 4], "nothing of it is on disk");
+    sync(&mut log);
+    segments(&log).iter().for_each(|segment| segment.close_if_old());
+    assert_eq!(is_open(&log), [false, false, false, true], "the last one is written to");
+    let end = log.end_offset();
+    assert_eq!(read_all(&log.reader()), (0..end.0).collect::<Vec<i64>>());
+    assert_eq!(is_open(&log), [true; 4]);
+    let end = log.close().unwrap();
+
+    let clean = Checkpoint { durable_up_to: end, clean: true, ..Checkpoint::default() };
+    let (log, _) = open(&fs, clean).unwrap();
+    assert_eq!(read_all(&log.reader()), (0..end.0).collect::<Vec<i64>>());
+    segments(&log).iter().for_each(|segment| segment.close_if_old());
+    assert_eq!(is_open(&log), [false, false, false, true]);
+}

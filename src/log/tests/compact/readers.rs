@@ -199,3 +199,29 @@ fn survivors_on_a_real_disk_are_read_right_past_the_page_cache_and_through_it() 
     table.compact();
     assert_eq!(super::table(&table.rows()), expected);
 }
+
+/// The new segment has the name of the first old one.
+#[test]
+fn who_reads_an_old_segment_whose_file_was_closed_does_not_find_the_new_one() {
+    let mut table = Table::new();
+    for round in 0..20 {
+        table.put(&[("a", &format!("{round}-").repeat(300))]);
+    }
+    table.roll();
+    sync(&mut table.log);
+    let reader = table.log.reader();
+    let old = reader.all_segments();
+    let close = || old.iter().for_each(|segment| segment.close_if_old());
+    let mut run = reader.compact(table.plan(), &mut go_on).unwrap();
+    let cleaned = run.next(&mut go_on).unwrap().unwrap();
+    close();
+    assert!(old[0].open_file().is_none());
+    assert!(matches!(table.log.swap(cleaned, table.now).unwrap(), Swap::Done { .. }));
+    close();
+    let new = reader.all_segments();
+    assert!(new[0].path == old[0].path && new[0].size_bytes() < old[0].size_bytes());
+    assert_eq!(old[0].file().unwrap().len().unwrap(), old[0].size_bytes());
+    new[0].close_if_old();
+    assert!(new[0].open_file().is_none());
+    assert_eq!(new[0].file().unwrap().len().unwrap(), new[0].size_bytes());
+}
