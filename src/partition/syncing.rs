@@ -116,7 +116,7 @@ impl Partition {
         let end = unsynced.end;
         let is_news = self.durable_end.fetch_max(end.0, Ordering::AcqRel) < end.0;
         if self.raise_high_watermark(end) || is_news {
-            self.waiters.wake_all();
+            self.waiters.wake_reached(end);
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Partition {
     /// Lets consumers read up to `end`.
     pub(super) fn advance_high_watermark(&self, end: Offset) {
         if self.raise_high_watermark(end) {
-            self.waiters.wake_all();
+            self.waiters.wake_reached(end);
         }
     }
 
@@ -150,7 +150,7 @@ impl Partition {
             return Ok(());
         }
         let wake = Wake::new();
-        let _registration = self.waiters.register(&wake);
+        let _registration = self.waiters.register_for(&wake, end);
         loop {
             if self.watermarks().high_watermark >= end {
                 return Ok(());
@@ -169,7 +169,7 @@ impl Partition {
             return self.visible(end).await;
         }
         let wake = Wake::new();
-        let _registration = self.waiters.register(&wake);
+        let _registration = self.waiters.register_for(&wake, end);
         loop {
             if self.durable_end() >= end {
                 return Ok(());
