@@ -14,6 +14,17 @@ use super::{block_on, next, number};
 /// Bits in an ordinary run.
 const FLIPS: u64 = 500;
 const TOPICS: [&str; 2] = ["a", "b"];
+/// Files that a folder has after a clean stop; a bit is turned in any of them.
+const KINDS: [&str; 8] = [
+    ".log",
+    ".ottla-index",
+    "ottla-epochs",
+    "leader-epoch-checkpoint",
+    "ottla-producers",
+    "ottla-start-offset",
+    "partition.metadata",
+    "meta.properties",
+];
 
 /// How the broker took it.
 #[derive(Debug, Default)]
@@ -60,6 +71,10 @@ fn a_flipped_bit_is_told_or_harmless() {
     let mut seed = number("OTTLA_SEED").unwrap_or(20_260_101);
     eprintln!("{flips} bits, OTTLA_SEED={seed}");
     let folders = [block_on(filled(true)), block_on(filled(false))];
+    for kind in KINDS {
+        let is_there = files(&folders[0].0).iter().any(|path| name(path).ends_with(kind));
+        assert!(is_there, "no {kind} to turn a bit of");
+    }
     let mut tally = Tally::default();
     for flip in 0..flips {
         let stopped = flip % 2 == 0;
