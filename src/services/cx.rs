@@ -18,8 +18,17 @@ use crate::types::Timestamp;
 
 /// The tables as they were when the record's turn came, with what the same batch has written before it.
 pub trait StateView: Send + Sync {
-    /// A row.
+    /// A row; of a table that is open.
     fn row(&self, table: &str, key: &str) -> Option<Bytes>;
+
+    /// Makes a table's rows known; called before each look.
+    ///
+    /// # Errors
+    /// Those of the cluster in passing; permanent where the table is not this group's.
+    fn open<'a>(&'a self, table: &'a str) -> Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>> {
+        let _ = table;
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// Keeps effects from being done twice: what was begun, and the intents of [`EffectMode::Park`].
@@ -112,6 +121,9 @@ impl Cx {
     ) -> Result<Option<V>> {
         let key = self.own_key(table.name(), key)?;
         let written = self.unit().rows.get(&(table.name(), key.clone())).cloned();
+        if written.is_none() {
+            self.0.state.open(table.name()).await?;
+        }
         let Some(row) = written.unwrap_or_else(|| self.0.state.row(table.name(), &key)) else {
             return Ok(None);
         };

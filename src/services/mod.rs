@@ -4,17 +4,27 @@
 //! They speak to a [`crate::client::cluster::Cluster`] and nothing else, and whatever they keep is a record in a
 //! topic that any Kafka client can read.
 
+pub mod breaker;
 mod cx;
+mod dlq;
+mod envelope;
 mod error;
 mod event;
 pub mod ids;
 mod policy;
+pub mod rate;
+pub mod reply;
+pub mod runtime;
+mod service;
 mod table;
+pub mod testing;
 mod unit;
 
 pub use cx::{Cx, Effects, StateView};
 pub use error::{Class, Result, ServiceError, permanent, transient};
 pub use event::{Command, Effect, EffectMode, Envelope, Event};
-pub use policy::{AfterDead, Order, Retry};
+pub use policy::{AfterDead, Delivery, Order, Retry};
+pub use runtime::{App, PlanError, Running};
+pub use service::{On, Service, service};
 pub use table::{Table, TableKey};
 pub use unit::{Emission, Input, TimerChange, Unit};

@@ -60,3 +60,13 @@ impl Retry {
         self
     }
 }
+
+/// What a crash in the middle of handling does to a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is handled again, and what it writes and emits takes place once.
+    #[default]
+    ExactlyOnce,
+    /// It is lost: its offset is committed before it is handled, and it is tried once. For logs and figures.
+    AtMostOnce,
+}

@@ -25,6 +25,15 @@ impl<K, V> Table<K, V> {
     }
 }
 
+/// The topic of a table: `ottla.state.` and its name; a saga's `saga.NAME` lies in `ottla.saga.NAME`.
+pub(super) fn topic_of(table: &str) -> String {
+    if table.starts_with("saga.") {
+        format!("ottla.{table}")
+    } else {
+        format!("ottla.state.{table}")
+    }
+}
+
 /// What a row is found by. A handler may only touch rows of the key that its record was routed by: those whose
 /// text equals it, or begins with it and a `/`. Any other row may belong to another instance.
 pub trait TableKey {
