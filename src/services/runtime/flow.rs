@@ -200,8 +200,7 @@ impl Session {
         let subscription = &plan.subscriptions[item.subscription];
         let is_again = item.parked.tried == 0
             && subscription.dedup.is_some()
-            && header(&item.parked.stored.headers, origin::REDRIVE).is_none()
-            && self.seen.has(item.lane.partition, &item.event_id, now.wall);
+            && self.seen.has(item.lane.partition, &likeness(item), now.wall);
         if is_again {
             self.status().metrics.duplicates.add(1);
             return self.complete(id, now);
@@ -297,10 +296,11 @@ impl Session {
             let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
             let until = now.wall.plus_ms(window_ms);
             let partition = item.lane.partition;
-            if !self.seen.has(partition, &item.event_id, now.wall) {
-                let entry = records::seen(&plan, partition, &item.event_id, until);
+            let like: Arc<str> = likeness(&item).into();
+            if !self.seen.has(partition, &like, now.wall) {
+                let entry = records::seen(&plan, partition, &like, until);
                 entry.into_iter().for_each(|entry| self.batch.push(entry));
-                self.seen.add(partition, Arc::clone(&item.event_id), until, now.wall);
+                self.seen.add(partition, like, until, now.wall);
             }
         }
         self.batch.done(now.monotonic);
@@ -478,6 +478,16 @@ fn item(handle: Handle, parked: Parked) -> Item {
         seat: None,
         size,
     }
+}
+
+/// What duplicates have in common: the event's id and its key, since ids made of the time are the same for two events of
+/// one ms; and how often it was redriven or replayed, which is meant to handle it again.
+fn likeness(item: &Item) -> String {
+    let stored = &item.parked.stored;
+    let key = stored.key.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+    let again = |name| header(&stored.headers, name).unwrap_or("0");
+    let (redrive, replay) = (again(origin::REDRIVE), again(origin::REPLAY));
+    format!("{}/{redrive}/{replay}/{key}", item.event_id)
 }
 
 /// What a record costs beside its bytes.

@@ -14,8 +14,8 @@ use crate::types::{Offset, PartitionIndex, Timestamp};
 
 /// All of it.
 pub(super) struct Loaded {
-    /// Where each partition goes on.
-    pub(super) positions: Vec<(TopicPartition, Offset)>,
+    /// Where each partition goes on, and what is committed of it.
+    pub(super) positions: Vec<(TopicPartition, Offset, Option<Offset>)>,
     /// Its end now.
     pub(super) horizon: BTreeMap<TopicPartition, Offset>,
     pub(super) parking: Parking<Parked>,
@@ -44,7 +44,7 @@ pub(super) async fn load(
         let is_source = plan.sources().any(|topic| *topic == at.topic);
         let begins = if is_source && !plan.from_beginning { span.end } else { span.start };
         let position = committed.map_or(begins, |offset| offset.max(span.start));
-        loaded.positions.push((at.clone(), position));
+        loaded.positions.push((at.clone(), position, committed));
         loaded.horizon.insert(at.clone(), span.end);
     }
     let numbers: BTreeSet<PartitionIndex> = assigned.iter().map(|at| at.partition).collect();

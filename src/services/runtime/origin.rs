@@ -16,6 +16,8 @@ pub(crate) const ORIGIN_KEY: &str = "ottla-origin-key";
 pub(crate) const EVENT_ID: &str = "ottla-event-id";
 /// How often a record has been redriven.
 pub(crate) const REDRIVE: &str = "ottla-redrive";
+/// Which replay a record was sent again by.
+pub(crate) const REPLAY: &str = "ottla-replay";
 /// On a record of the retry topic: its dead letter is given up, and its key goes on.
 pub(crate) const DISCARD: &str = "ottla-discard";
 

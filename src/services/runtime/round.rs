@@ -47,9 +47,10 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// Begins a partition at the offset that its group has committed, or would begin at.
-    pub(super) fn begin(&mut self, at: TopicPartition, offset: Offset) {
-        let progress = Progress { next: offset, committed: Some(offset), ..Progress::default() };
+    /// Begins a partition at an offset, and says what its group has committed: where that is something else, the
+    /// next commit takes it along, so that a group keeps the place where it began.
+    pub(super) fn begin(&mut self, at: TopicPartition, offset: Offset, committed: Option<Offset>) {
+        let progress = Progress { next: offset, committed, ..Progress::default() };
         self.partitions.insert(at, progress);
     }
 
@@ -195,7 +196,7 @@ mod tests {
     /// A round with a record for each key, from offset 0.
     fn round(keys: &[&str]) -> (Round, Vec<Id>) {
         let mut round = Round::default();
-        round.begin(at(), Offset(0));
+        round.begin(at(), Offset(0), Some(Offset(0)));
         let mut ids = Vec::new();
         for (offset, key) in (0..).zip(keys) {
             let id = round.draw();
@@ -228,6 +229,13 @@ mod tests {
         assert_eq!((round.gap(), round.moved()), (None, vec![(at(), Offset(3))]));
         round.committed(&[(at(), Offset(3))]);
         assert_eq!(round.moved(), vec![]);
+    }
+
+    #[test]
+    fn a_group_keeps_the_place_where_it_began() {
+        let mut round = Round::default();
+        round.begin(at(), Offset(7), None);
+        assert_eq!(round.moved(), vec![(at(), Offset(7))]);
     }
 
     #[test]

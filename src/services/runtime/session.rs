@@ -135,8 +135,8 @@ impl Session {
             heartbeat_at: cluster.clock().now().monotonic,
             shared,
         };
-        for (at, offset) in loaded.positions {
-            session.round.begin(at, offset);
+        for (at, offset, committed) in loaded.positions {
+            session.round.begin(at, offset, committed);
         }
         session.show(cluster.clock().now());
         Ok(session)
@@ -286,7 +286,7 @@ impl Session {
                     group_id = %self.plan().group, partition = %at, %offset, log_start_offset = %span.start,
                     "records are gone that were not read: going on with the first there is"
                 );
-                self.round.begin(at, span.start);
+                self.round.begin(at, span.start, None);
                 Ok(())
             }
             Err(error) => Err(error),

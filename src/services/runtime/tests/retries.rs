@@ -196,10 +196,15 @@ async fn a_duplicate_within_the_window_is_not_handled() {
     bench.order("a", 1).await;
     running.settle().await.unwrap();
     assert_eq!(bench.events::<Thanked>().len(), 1);
+    let event = Ordered { order: "a".to_owned(), amount: 1 };
+    bench.event("a-1", &event, &[("ottla-redrive", "1")]).await;
+    bench.event("a-1", &event, &[("ottla-redrive", "1")]).await;
+    running.settle().await.unwrap();
+    assert_eq!(bench.events::<Thanked>().len(), 2); // What is redriven is handled again, once.
     bench.clock.advance(60_000);
     bench.order("a", 1).await;
     running.settle().await.unwrap();
-    assert_eq!(bench.events::<Thanked>().len(), 2);
+    assert_eq!(bench.events::<Thanked>().len(), 3);
 }
 
 #[tokio::test]
