@@ -311,23 +311,29 @@ fn a_broker_that_stops_answers_what_waits_and_waits_for_nothing_else() {
     let broker = Broker::start_set(&[]);
     let mut client = broker.connect();
     let topic = kit::topic(&mut client, 1);
-    let mut waiting = broker.connect();
-    let request = FetchRequest { max_wait_ms: 60_000, ..kit::fetch_request(&topic, 0, 0) };
-    let sent = waiting.send(FETCH, &request);
     // Frames that will never be whole, as many as might take all memory there is for frames.
+    let begun = [&100_000_000_i32.to_be_bytes()[..], &[0; 9]].concat();
+    let mut received = broker.received_bytes();
     let unfinished: Vec<_> = (0..40)
         .map(|_| {
             let mut client = broker.connect();
-            client.send_raw(&100_000_000_i32.to_be_bytes());
-            client.send_raw(&[0; 9]);
+            client.send_raw(&begun);
+            received += u64::try_from(begun.len()).unwrap();
             client
         })
         .collect();
+    kit::until("all are begun", || broker.received_bytes() == received);
+    let mut waiting = broker.connect();
+    let request = FetchRequest { max_wait_ms: 60_000, ..kit::fetch_request(&topic, 0, 0) };
+    let sent = waiting.send(FETCH, &request);
     kit::produced(&mut client, &topic, 0, Batch::of(&["small frames have room"]));
     kit::only_partition(&waiting.receive(sent));
-    let sent = waiting
-        .send(FETCH, &FetchRequest { max_wait_ms: 60_000, ..{ kit::fetch_request(&topic, 0, 1) } });
     assert!(is_alive(&mut client));
+    received = broker.received_bytes();
+    let request = FetchRequest { max_wait_ms: 60_000, ..kit::fetch_request(&topic, 0, 1) };
+    let sent = waiting.send(FETCH, &request);
+    // Only what it has read does it answer.
+    kit::until("the fetch is taken", || broker.received_bytes() > received);
     let clock = Clock::system();
     broker.stop();
     assert!(clock.elapsed() < Duration::from_secs(5), "{:?}", clock.elapsed());
