@@ -14,10 +14,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
-use crate::broker::{Boot, Broker, BrokerOptions, CloseError, OpenError, Tasks, TopicError};
+use crate::broker::{
+    Boot, Broker, BrokerOptions, CloseError, Closed, OpenError, Tasks, TopicError,
+};
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
 use crate::config::listener::{Endpoint, Endpoints, Exposure, check_exposure, listeners};
@@ -48,7 +51,7 @@ pub struct DeclaredTopic {
 }
 
 /// How long background tasks may take to end before the logs are closed under them, in ms.
-const TASKS_END_MAX_MS: u64 = 4_000;
+const TASKS_END_MAX_MS: u64 = 2_500;
 
 /// Stands for the address of a listener where there is none, which the settings do not allow.
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
@@ -202,16 +205,25 @@ impl Ottla {
     /// Stops cleanly: requests taken so far are answered, parked ones at once; then everything is
     /// synced and the logs are closed. Who does not take its answers within some seconds is cut off.
     pub async fn stop(self) -> Result<(), StopError> {
-        self.tasks.stop();
+        self.stop_within(u64::MAX).await.map(drop)
+    }
+
+    /// As [`Ottla::stop`], but after `limit_ms` nothing more is begun: logs that are not synced by
+    /// then are left to the next start, which recovers them as after a kill.
+    pub async fn stop_within(self, limit_ms: u64) -> Result<Closed, StopError> {
         // Real time: whoever stops a broker waits, whatever its own clock shows.
-        self.tasks.join(Clock::system().sleep_ms(TASKS_END_MAX_MS)).await;
+        let clock = Clock::system();
+        let limit = Duration::from_millis(limit_ms);
+        self.tasks.stop();
+        self.tasks.join(clock.sleep_ms(TASKS_END_MAX_MS)).await;
         let broker = self.broker;
-        let closed = tokio::task::spawn_blocking(move || broker.close()).await;
+        let close = move || broker.close(|| clock.elapsed() >= limit);
+        let closed = tokio::task::spawn_blocking(close).await;
         self.flusher.close();
         let ended = tokio::task::spawn_blocking(|| self.flusher_thread.join()).await;
-        closed.map_err(|error| StopError::Internal(error.to_string()))??;
+        let closed = closed.map_err(|error| StopError::Internal(error.to_string()))??;
         match ended {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => Ok(closed),
             Ok(Err(_)) => Err(StopError::Internal("the sync thread panicked".to_owned())),
             Err(error) => Err(StopError::Internal(error.to_string())),
         }

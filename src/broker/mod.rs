@@ -38,7 +38,7 @@ pub use fetch::{Fetch, FetchError, Fetched, FetchedRecords, Look, PartitionFetch
 pub use markers::MarkerError;
 pub use offline::{Access, OfflineError, OfflineFolder, StrayFate, snapshot_damage};
 pub use offsets::{DeleteRecordsError, FoundOffset, OffsetSpec};
-pub use open::{BrokerOptions, CloseError, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+pub use open::{BrokerOptions, CloseError, Closed, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 pub use produce::{INTERNAL_TOPICS, ProduceError, Written};
 pub use shell::{Asked, Shell, ShellError};
 pub use tasks::Tasks;

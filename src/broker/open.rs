@@ -82,6 +82,16 @@ pub enum CloseError {
     DataFolder(#[from] DataFolderError),
 }
 
+/// How far a broker was closed; in either case what was acknowledged is as safe as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The next start takes every log as it is.
+    Clean,
+    /// So many logs had not been synced when the time was over: the next start recovers, as after a
+    /// kill.
+    Late(usize),
+}
+
 impl Broker {
     /// Opens the data folder and everything in it. Blocks on the disk.
     ///
@@ -251,25 +261,52 @@ impl Broker {
     }
 
     /// Syncs and closes every log, then says in the data folder that nothing needs recovery. Call
-    /// once nothing is served any more.
-    pub fn close(&self) -> Result<(), CloseError> {
-        let mut failed: Option<(String, AppendError)> = None;
-        let mut count = 0;
+    /// once nothing is served any more. What is not begun when `is_late` says so is left to the next
+    /// start.
+    pub fn close(&self, is_late: impl Fn() -> bool + Sync) -> Result<Closed, CloseError> {
         let topics = self.registry.topics();
         let partitions = topics.iter().flat_map(|topic| &topic.partitions);
-        let partitions: Vec<_> = partitions.chain([self.catalog_journal.partition()]).collect();
-        let closed = for_each_index(partitions.len(), |at| partitions[at].close());
-        for (partition, closed) in partitions.into_iter().zip(closed) {
-            if let Err(error) = closed {
-                count += 1;
-                let folder = layout::partition_folder(&partition.topic, partition.index);
-                failed.get_or_insert((folder, error));
+        let partitions: Vec<_> =
+            [self.catalog_journal.partition()].into_iter().chain(partitions).collect();
+        let path = &self.folder.path;
+        let named = self.folder.fs.sync_dir(path).map_err(DataFolder::fault("sync", path));
+        if named.is_ok() {
+            // One sync of the folder that holds all others, not one for each of them.
+            partitions.iter().for_each(|partition| partition.parent_is_synced());
+        }
+        let seal = |at: usize| (!is_late()).then(|| partitions[at].seal());
+        let outcomes = for_each_index(partitions.len(), seal);
+        let mut failed: Option<(String, AppendError)> = None;
+        let (mut failed_count, mut late_count) = (0, 0);
+        let mut sealed = Vec::with_capacity(partitions.len());
+        for (partition, outcome) in partitions.into_iter().zip(outcomes) {
+            match outcome {
+                Some(Ok(one)) => sealed.push(one),
+                Some(Err(error)) => {
+                    failed_count += 1;
+                    let folder = layout::partition_folder(&partition.topic, partition.index);
+                    failed.get_or_insert((folder, error));
+                }
+                None => late_count += 1,
             }
         }
-        if let Some((folder, error)) = failed {
-            return Err(CloseError::Partitions { count, folder, error });
+        // Only behind all syncs: each of those would have to make these names durable as well.
+        for_each_index(sealed.len(), |at| {
+            if !is_late() {
+                sealed[at].save()
+            }
+        });
+        match failed {
+            Some((folder, error)) => {
+                Err(CloseError::Partitions { count: failed_count, folder, error })
+            }
+            None if late_count > 0 => Ok(Closed::Late(late_count)),
+            None => {
+                named?;
+                self.write_checkpoint(Clean::Yes)?;
+                Ok(Closed::Clean)
+            }
         }
-        Ok(self.write_checkpoint(Clean::Yes)?)
     }
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::data_folder::{Clean, DataFolderError, OpenError};
-use super::{Apply, Broker, BrokerOptions, Tasks, TopicRef};
+use super::{Apply, Broker, BrokerOptions, Closed, Tasks, TopicRef};
 use crate::catalog::NewTopic;
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
@@ -124,7 +125,7 @@ impl Run {
 
     /// Ends as SIGTERM does.
     fn stop(self) {
-        self.broker.close().unwrap();
+        assert_eq!(self.broker.close(|| false).unwrap(), Closed::Clean);
         self.kill();
     }
 
@@ -275,6 +276,26 @@ async fn topic_made_again_before_a_kill_takes_records() {
     let run = start(&fs).unwrap();
     assert!(!run.partition("t").is_offline(), "{}", run.partition("t").offline_reason());
     assert_eq!(run.append("t", 1).await, Offset(2));
+    run.stop();
+}
+
+#[tokio::test]
+async fn stop_that_is_late_leaves_the_rest_to_the_next_start() {
+    let fs = FaultyFs::new();
+    let run = start(&fs).unwrap();
+    for topic in ["a", "b", "c"] {
+        run.create(topic).await;
+        run.append(topic, 10).await;
+    }
+    let looks = AtomicUsize::new(0);
+    let late = || looks.fetch_add(1, Ordering::Relaxed) >= 2;
+    assert!(matches!(run.broker.close(late).unwrap(), Closed::Late(1..)));
+    run.kill();
+
+    let run = start(&fs).unwrap();
+    for topic in ["a", "b", "c"] {
+        assert_eq!(run.append(topic, 1).await, Offset(11));
+    }
     run.stop();
 }
 

@@ -14,15 +14,17 @@ use super::ready::Ready;
 use super::settings::Settings;
 use super::signals::Signals;
 use super::topics_file;
-use crate::broker::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
+use crate::broker::{Closed, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::clock::Clock;
 use crate::config::load::Loaded;
 use crate::embed::{DeclaredTopic, Ottla, StartError};
 use crate::log::fs;
 use crate::telemetry::{self, LogFormat};
 
-/// How long a clean stop may take.
+/// How long a stop may take.
 const STOP_MAX: Duration = Duration::from_secs(5);
+/// When it begins nothing more, in ms: what is under way may still end within [`STOP_MAX`].
+const STOP_BEGINS_MAX_MS: u64 = 3_000;
 
 /// Where each declared topic stands in its file.
 type Places = BTreeMap<String, String>;
@@ -183,15 +185,25 @@ fn refused(error: StartError, places: Places) -> Ended {
     }
 }
 
-/// Stops cleanly; a second signal ends the process at once.
+/// Stops cleanly, as far as that is done in time; a second signal ends the process at once.
 async fn stop(ottla: Ottla, signals: &mut Signals) -> Result<(), Ended> {
     let clock = Clock::system();
     let limit_ms = u64::try_from(STOP_MAX.as_millis()).unwrap_or(u64::MAX);
     tokio::select! {
-        stopped = ottla.stop() => stopped.map_err(|error| Ended::failed(error.to_string())),
-        () = clock.sleep_ms(limit_ms) => Err(Ended::failed(format!(
-            "not everything had ended after {STOP_MAX:?}: what was acknowledged is safe"
-        ))),
+        stopped = ottla.stop_within(STOP_BEGINS_MAX_MS) => match stopped {
+            Ok(Closed::Clean) => Ok(()),
+            Ok(Closed::Late(logs)) => {
+                tracing::warn!(logs, "the disk is too slow for a clean stop in time: the next start \
+                    checks these logs; what was acknowledged is safe");
+                Ok(())
+            }
+            Err(error) => Err(Ended::failed(error.to_string())),
+        },
+        () = clock.sleep_ms(limit_ms) => {
+            tracing::warn!("not everything had ended after {STOP_MAX:?}: the next start checks the \
+                logs; what was acknowledged is safe");
+            Ok(())
+        }
         () = signals.next() => {
             Err(Ended::failed("ended by a second signal: what was acknowledged is safe"))
         }

@@ -308,18 +308,36 @@ impl Log {
     /// with the offset returned as its `durable_up_to`.
     ///
     /// # Errors
-    /// `Poisoned`; `Io`. Then the next start is not a clean one.
+    /// As for [`Log::seal`].
     pub fn close(mut self) -> Result<Offset, LogError> {
+        let end = self.seal()?;
+        self.save_index();
+        Ok(end)
+    }
+
+    /// Takes note that the folder which holds the log's own was synced since the log was opened.
+    pub fn parent_is_synced(&mut self) {
+        self.parent = None;
+    }
+
+    /// Syncs everything; returns the log's end.
+    ///
+    /// # Errors
+    /// `Poisoned`; `Io`. Then the next start is not a clean one.
+    pub fn seal(&mut self) -> Result<Offset, LogError> {
         self.check_alive()?;
         let unsynced = self.unsynced()?;
         let dir = self.factory.dir.clone();
         self.must(unsynced.sync(), "sync", &dir)?;
         self.mark_synced(&unsynced);
+        Ok(self.end_offset())
+    }
+
+    /// Leaves the index of the newest segment for the next start, which without it walks the headers.
+    pub fn save_index(&self) {
         if let Some(tail) = &self.tail {
-            // Derived: without it the next start walks this segment's headers.
             let _ = tail.segment.save_index();
         }
-        Ok(self.end_offset())
     }
 
     /// Passes a result on, and poisons if it is an error.

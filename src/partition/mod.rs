@@ -41,4 +41,5 @@ pub use producers::{Checked, Marker, ProducerError, ProducerSlots, ProducerState
 pub use reading::Read;
 pub use registry::{Registry, Topic};
 pub use space::Space;
+pub use syncing::Sealed;
 pub use waiters::{Waiters, Wake};

@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError};
 
 use super::error::AppendError;
 use super::partition::{Partition, Writer};
+use super::producers::Snapshot;
 use super::waiters::Wake;
 use crate::config::value::Durability;
 use crate::log::fs::is_out_of_files;
-use crate::log::{LogError, Sidecar, Unsynced};
+use crate::log::{Log, LogError, Sidecar, Unsynced};
 use crate::types::Offset;
 
 /// What producers wrote last is saved each time so much was appended, in bytes: as much as a start
@@ -37,6 +38,26 @@ impl Writer {
     fn save(file: Option<&Sidecar>, bytes: &[u8]) {
         if let Some(Err(error)) = file.map(|file| file.write(bytes)) {
             tracing::debug!(%error, "what producers wrote last was not saved");
+        }
+    }
+}
+
+/// A partition whose log is synced and takes nothing more.
+#[derive(Debug)]
+pub struct Sealed {
+    end: Offset,
+    log: Option<Log>,
+    producers: Option<(Sidecar, Snapshot)>,
+}
+
+impl Sealed {
+    /// Writes what saves the next start some time, and nothing else.
+    pub fn save(&self) {
+        if let Some(log) = &self.log {
+            log.save_index();
+        }
+        if let Some((file, snapshot)) = &self.producers {
+            Writer::save(Some(file), &snapshot.clone().into_file());
         }
     }
 }
@@ -185,6 +206,20 @@ impl Partition {
     /// Syncs everything and closes the log: nothing is appended any more. Returns its end, which is
     /// on disk.
     pub fn close(&self) -> Result<Offset, AppendError> {
+        let sealed = self.seal()?;
+        sealed.save();
+        Ok(sealed.end)
+    }
+
+    /// Takes note that the folder which holds the partition's own was synced.
+    pub fn parent_is_synced(&self) {
+        if let Some(log) = &mut self.lock().log {
+            log.parent_is_synced();
+        }
+    }
+
+    /// The part of [`Partition::close`] that makes things durable.
+    pub fn seal(&self) -> Result<Sealed, AppendError> {
         let mut writer = self.lock();
         while writer.syncing {
             // Two at a time would write the same files; and should that one fail, this must not.
@@ -202,13 +237,12 @@ impl Partition {
         drop(writer);
         self.offline.store(true, Ordering::Release);
         self.waiters.wake_all();
-        let Some(log) = log else { return Ok(self.watermarks().log_end) };
-        let end = log.close().map_err(|error| AppendError::Storage(error.to_string()))?;
+        let Some(mut log) = log else {
+            return Ok(Sealed { end: self.watermarks().log_end, log: None, producers: None });
+        };
+        let end = log.seal().map_err(|error| AppendError::Storage(error.to_string()))?;
         self.durable_end.store(end.0, Ordering::Release);
-        if let Some(snapshot) = to_save {
-            Writer::save(file.as_ref(), &snapshot.into_file());
-        }
-        Ok(end)
+        Ok(Sealed { end, log: Some(log), producers: file.zip(to_save) })
     }
 
     /// As [`Partition::close`], of a topic that is deleted: what only the next start needs is not made.

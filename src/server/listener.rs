@@ -23,7 +23,7 @@ const ACCEPT_RETRY_MS: u64 = 50;
 /// A line in the log about connections that could not be taken comes at most so often, in s.
 const TROUBLE_EVERY_SECONDS: u64 = 5;
 /// How long clients may take to read their last answers when the broker stops, in ms.
-const LAST_ANSWERS_MAX_MS: u64 = 3_000;
+const LAST_ANSWERS_MAX_MS: u64 = 2_000;
 
 /// One bound listener.
 pub(crate) struct Listener {

@@ -187,7 +187,7 @@ impl Run {
 
     /// Ends as SIGTERM does; whether that was clean.
     pub(crate) fn stop(self) -> bool {
-        let closed = self.broker.close().is_ok();
+        let closed = self.broker.close(|| false).is_ok();
         self.kill();
         closed
     }

@@ -32,7 +32,7 @@ const PRODUCER_BYTES: usize = 40;
 const BATCH_BYTES: usize = 24;
 
 /// What is known of a log that ends at some offset, taken down so that it can be written later.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::partition) struct Snapshot {
     producers: Vec<u8>,
     aborted: Vec<Arc<Block>>,
