@@ -7,7 +7,7 @@
 pub mod breaker;
 mod cx;
 mod dlq;
-mod envelope;
+pub mod envelope;
 mod error;
 mod event;
 pub mod ids;
