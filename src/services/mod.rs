@@ -6,7 +6,7 @@
 
 pub mod breaker;
 mod cx;
-mod dlq;
+pub mod dlq;
 pub mod envelope;
 mod error;
 mod event;

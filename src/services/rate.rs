@@ -1,21 +1,25 @@
-//! A rate: so many a second, and as many at once as come up in one second. Pure.
+//! A rate: so many a second, and as many at once as come up in one second. Pure: time comes in.
+//!
+//! Kept as the one moment at which the bucket would be full again: each one taken moves it on by what one takes, and
+//! nothing is to be had while it is more than a second ahead.
 
 use crate::types::Timestamp;
+
+const SECOND_NS: i64 = 1_000_000_000;
 
 /// A bucket of tokens, which fills at its rate.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    per_second: u32,
-    /// In thousandths.
-    tokens: u64,
-    filled_at: Timestamp,
+    /// What one takes, in ns.
+    each_ns: i64,
+    /// When it is full again, in ns since 1970.
+    full_at_ns: i64,
 }
 
 impl Rate {
-    /// A full bucket; `per_second` is above 0.
+    /// A full bucket; a rate of 0 is 1.
     pub fn new(per_second: u32, now: Timestamp) -> Self {
-        let per_second = per_second.max(1);
-        Self { per_second, tokens: u64::from(per_second) * 1_000, filled_at: now }
+        Self { each_ns: SECOND_NS / i64::from(per_second.max(1)), full_at_ns: ns(now) }
     }
 
     /// Takes one.
@@ -23,18 +27,22 @@ impl Rate {
     /// # Errors
     /// When there will be one.
     pub fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        let passed_ms = u64::try_from(now.0.saturating_sub(self.filled_at.0)).unwrap_or(0);
-        let per_second = u64::from(self.per_second);
-        let most = per_second * 1_000;
-        self.tokens = most.min(self.tokens.saturating_add(passed_ms.saturating_mul(per_second)));
-        self.filled_at = now;
-        if self.tokens >= 1_000 {
-            self.tokens -= 1_000;
+        let now_ns = ns(now);
+        // Not further ahead than an empty bucket is, though the wall clock was set back.
+        let full_at_ns = self.full_at_ns.clamp(now_ns, now_ns.saturating_add(SECOND_NS));
+        let wait_ns = full_at_ns.saturating_add(self.each_ns).saturating_sub(now_ns) - SECOND_NS;
+        if wait_ns <= 0 {
+            self.full_at_ns = full_at_ns.saturating_add(self.each_ns);
             return Ok(());
         }
-        let wait_ms = (1_000 - self.tokens).div_ceil(per_second);
-        Err(now.plus_ms(i64::try_from(wait_ms).unwrap_or(i64::MAX)))
+        self.full_at_ns = full_at_ns;
+        let wait_ms = wait_ns / 1_000_000 + i64::from(wait_ns % 1_000_000 > 0);
+        Err(now.plus_ms(wait_ms))
     }
+}
+
+fn ns(time: Timestamp) -> i64 {
+    time.0.saturating_mul(1_000_000)
 }
 
 #[cfg(test)]
@@ -51,5 +59,32 @@ mod tests {
         assert_eq!(rate.take(Timestamp(90_000)), Ok(()));
         assert_eq!(rate.take(Timestamp(90_000)), Ok(()));
         assert!(rate.take(Timestamp(90_000)).is_err());
+    }
+
+    #[test]
+    fn who_waits_as_told_takes_as_many_as_the_rate_says() {
+        for per_second in [1, 3, 100, 999] {
+            let mut rate = Rate::new(per_second, Timestamp(0));
+            let (mut now, mut taken) = (Timestamp(0), 0);
+            while now < Timestamp(10_000) {
+                match rate.take(now) {
+                    Ok(()) => taken += 1,
+                    Err(until) => {
+                        assert!(until > now);
+                        now = until;
+                    }
+                }
+            }
+            let expected = 11 * per_second;
+            assert!((expected - 1..=expected + 1).contains(&taken), "{per_second}/s: {taken}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_it() {
+        let mut rate = Rate::new(1, Timestamp(1_000_000));
+        assert_eq!(rate.take(Timestamp(1_000_000)), Ok(()));
+        assert_eq!(rate.take(Timestamp(0)), Err(Timestamp(1_000)));
+        assert_eq!(rate.take(Timestamp(1_000)), Ok(()));
     }
 }
