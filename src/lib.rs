@@ -48,6 +48,9 @@
 //! Readers ask [`broker::Broker::fetch_later`] with `Isolation::ReadCommitted` and take what counts out of
 //! [`broker::Fetched::records`].
 
+// Derived code says `::ottla`, here as well.
+extern crate self as ottla;
+
 pub mod broker;
 pub mod catalog;
 pub mod cli;
@@ -62,6 +65,7 @@ pub mod ids;
 pub mod log;
 pub mod machine;
 pub mod partition;
+pub mod prelude;
 pub mod protocol;
 pub mod records;
 pub mod server;
