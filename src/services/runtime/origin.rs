@@ -5,21 +5,13 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::client::cluster::{Headers, Stored, TopicPartition};
+pub(super) use crate::services::envelope::headers::{DISCARD, REDRIVE};
+use crate::services::envelope::headers::{EVENT_ID, ORIGIN, ORIGIN_KEY};
 use crate::services::reply::header;
 use crate::types::Offset;
 
-/// `TOPIC/PARTITION/OFFSET`.
-pub(crate) const ORIGIN: &str = "ottla-origin";
-/// The key there; the header is absent where there was none.
-pub(crate) const ORIGIN_KEY: &str = "ottla-origin-key";
-/// The event's id, before any that its envelope says.
-pub(crate) const EVENT_ID: &str = "ottla-event-id";
-/// How often a record has been redriven.
-pub(crate) const REDRIVE: &str = "ottla-redrive";
 /// Which replay a record was sent again by.
-pub(crate) const REPLAY: &str = "ottla-replay";
-/// On a record of the retry topic: its dead letter is given up, and its key goes on.
-pub(crate) const DISCARD: &str = "ottla-discard";
+pub(super) const REPLAY: &str = "ottla-replay";
 
 /// Where a record lay at first.
 #[derive(Clone, Debug, PartialEq, Eq)]

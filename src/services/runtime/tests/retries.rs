@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::fixture::*;
-use crate::services::{AfterDead, App, Cx, Order, Result, Retry, permanent, service, transient};
+use crate::client::cluster::Cluster;
+use crate::services::{
+    AfterDead, App, Cx, Order, Result, Retry, dlq, permanent, service, transient,
+};
 
 fn thank(event: Ordered, cx: &Cx) -> Result {
     cx.emit(&Thanked { order: event.order, total: event.amount })
@@ -166,17 +169,8 @@ async fn a_held_key_waits_until_its_dead_letter_is_redriven() {
     let running = bench.start(&app);
     running.settle().await.unwrap();
     assert_eq!((bench.dead().len(), bench.events::<Thanked>().len()), (1, 0));
-    let dead = bench.dead().remove(0);
-    let offset = text(&dead, "__dlq.errors.offset");
-    let partition = text(&dead, "__dlq.errors.partition");
-    let origin = format!("orders/{partition}/{offset}");
-    let headers = [
-        ("ce_id", "a-1"),
-        ("ce_type", "Ordered"),
-        ("ottla-redrive", "1"),
-        ("ottla-origin", origin.as_str()),
-    ];
-    bench.send("shop.retry", "a", dead.value.unwrap().to_vec(), &headers).await;
+    let letter = dlq::parse(&bench.dead()[0]).unwrap();
+    bench.cluster.send(vec![dlq::redriven(&letter)]).await.unwrap();
     bench.run_out(&running).await;
     let order: Vec<_> = bench.events::<Thanked>().iter().map(|one| one.total).collect();
     assert_eq!(order, [1, 2]);
@@ -244,4 +238,23 @@ async fn a_rate_is_kept() {
     assert_eq!(bench.events::<Thanked>().len(), 15);
     bench.run_out(&running).await;
     assert_eq!(bench.events::<Thanked>().len(), 25);
+}
+
+#[tokio::test]
+async fn a_held_key_goes_on_when_its_dead_letter_is_discarded() {
+    async fn strict(event: Ordered, cx: Cx) -> Result {
+        if event.amount == 1 { Err(permanent("bad")) } else { thank(event, &cx) }
+    }
+    let bench = Bench::new();
+    let app = App::new().service(service(GROUP).on(strict).after_dead(AfterDead::HoldKey));
+    let running = bench.start(&app);
+    bench.order("a", 1).await;
+    bench.order("a", 2).await;
+    running.settle().await.unwrap();
+    let letter = dlq::parse(&bench.dead()[0]).unwrap();
+    assert_eq!((letter.reason.as_str(), letter.event_id.as_str()), ("bad", "a-1"));
+    bench.cluster.send(vec![dlq::discarded(&letter)]).await.unwrap();
+    bench.run_out(&running).await;
+    let order: Vec<_> = bench.events::<Thanked>().iter().map(|one| one.total).collect();
+    assert_eq!((order, bench.left("ottla.park.shop")), (vec![2], 0));
 }
