@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assignor::{self, RANGE};
+use super::assignor::{self, Rule, Subscriber};
 use super::error::ClientError;
 use super::groups::Committer;
 use super::wire::{Client, NamedPartition};
@@ -152,7 +152,7 @@ impl Member {
 
     async fn join_once(&self, client: &mut Client) -> Result<JoinGroupResponse, ClientError> {
         let metadata = encoded::<JoinGroupRequest, _>(assignor::subscription(&self.topics))?;
-        let protocol = JoinGroupRequestProtocol { name: RANGE.to_owned(), metadata };
+        let protocol = JoinGroupRequestProtocol { name: Rule::Range.name().to_owned(), metadata };
         let request = |_| JoinGroupRequest {
             group_id: self.group.clone(),
             session_timeout_ms: SESSION_TIMEOUT_MS,
@@ -183,7 +183,7 @@ impl Member {
             member_id: self.by.member_id.clone(),
             group_instance_id: None,
             protocol_type: Some("consumer".to_owned()),
-            protocol_name: Some(RANGE.to_owned()),
+            protocol_name: Some(Rule::Range.name().to_owned()),
             assignments: assignments.clone(),
         };
         let node = client.coordinator(&self.group).await?;
@@ -202,22 +202,26 @@ impl Member {
         client: &mut Client,
         joined: &JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
-        let mut members = BTreeMap::new();
+        let mut members = Vec::new();
         for member in &joined.members {
             let topics = assignor::subscribed(member.metadata.clone());
             let topics = topics.map_err(|error| self.unreadable("subscription", &error))?;
-            members.insert(member.member_id.clone(), topics);
+            let instance_id = member.group_instance_id.clone();
+            members.push(Subscriber { member_id: member.member_id.clone(), instance_id, topics });
         }
-        let topics: BTreeSet<&str> = members.values().flatten().map(String::as_str).collect();
+        let topics: BTreeSet<&str> =
+            members.iter().flat_map(|member| &member.topics).map(String::as_str).collect();
         let topics: Vec<_> = topics.into_iter().collect();
         let mut counts = BTreeMap::new();
         for topic in client.cluster(Some(&topics)).await?.topics {
             let count = u32::try_from(topic.partitions.len()).unwrap_or(0);
             counts.extend(topic.name.map(|name| (name, count)));
         }
-        let shares = assignor::range(&members, &counts).into_iter();
+        let shares = Rule::Range.share_out(&members, &counts).into_iter();
         let encode = |(member_id, partitions): (String, Vec<_>)| {
-            let assignment = encoded::<SyncGroupRequest, _>(assignor::assignment(&partitions))?;
+            let rows =
+                partitions.iter().map(|it: &NamedPartition| (it.topic.as_str(), it.partition.0));
+            let assignment = encoded::<SyncGroupRequest, _>(assignor::assignment(rows))?;
             Ok(SyncGroupRequestAssignment { member_id, assignment })
         };
         shares.map(encode).collect()

@@ -15,6 +15,8 @@ mod address;
 mod assignor;
 pub mod cluster;
 mod connection;
+pub mod crash_points;
+pub mod embedded;
 mod error;
 mod fetch;
 mod groups;

@@ -12,4 +12,10 @@ impl Partition {
     pub fn file_delete_delay_ms(&self) -> i64 {
         self.config.load().log.file_delete_delay_ms
     }
+
+    /// The largest batch that is taken, in bytes (max.message.bytes, segment.bytes).
+    pub fn batch_bytes_max(&self) -> u64 {
+        let config = self.config.load();
+        config.max_message_bytes.min(config.log.segment_bytes)
+    }
 }
