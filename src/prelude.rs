@@ -6,8 +6,8 @@ pub use ottla_macros::{Command, Event};
 pub use serde::{Deserialize, Serialize};
 
 pub use crate::services::{
-    AfterDead, Class, Command, Cx, Effect, EffectMode, Envelope, Event, Order, Result, Retry,
-    ServiceError, Table, permanent, transient,
+    AfterDead, App, Class, Command, Cx, Delivery, Effect, EffectMode, Envelope, Event, Order,
+    Result, Retry, ServiceError, Table, permanent, service, transient,
 };
 
 #[cfg(test)]

@@ -79,6 +79,9 @@ pub struct Span {
     pub start: Offset,
     /// The end of what may be read: the last stable offset.
     pub end: Offset,
+    /// The end of what is written: beyond `end` where a transaction is open, or has just been committed and
+    /// its markers are on their way.
+    pub high_watermark: Offset,
 }
 
 impl fmt::Display for Span {

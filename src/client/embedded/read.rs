@@ -22,7 +22,8 @@ const INLINE_BYTES_MAX: u64 = 64 * 1024;
 /// What readers of committed records may read of a partition.
 pub(super) fn span(partition: &Partition) -> Span {
     let watermarks = partition.watermarks();
-    Span { start: watermarks.log_start, end: watermarks.last_stable }
+    let (start, end) = (watermarks.log_start, watermarks.last_stable);
+    Span { start, end, high_watermark: watermarks.high_watermark }
 }
 
 /// What was found in one partition.

@@ -54,7 +54,7 @@ pub(super) fn of_fetch(
             passing(at, error)
         }
         FetchError::Read(ReadError::OutOfRange { asked, start, end }) => {
-            let span = Span { start: *start, end: *end };
+            let span = Span { start: *start, end: *end, high_watermark: *end };
             let span = partition.map_or(span, |(partition, _)| read::span(partition));
             ClusterError::OutOfRange { at: at.clone(), offset: *asked, span }
         }

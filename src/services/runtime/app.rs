@@ -157,7 +157,8 @@ impl Running {
             }
             let (at, positions): (Vec<_>, Vec<_>) = standing.positions.into_iter().unzip();
             let spans = self.cluster.spans(at).await?;
-            if spans.iter().zip(positions).any(|(span, position)| position < span.end) {
+            // What is committed comes into sight a little later: it counts as well.
+            if spans.iter().zip(positions).any(|(span, at)| at < span.high_watermark) {
                 return Ok(false);
             }
         }

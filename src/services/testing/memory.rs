@@ -225,7 +225,7 @@ impl Cluster for MemoryCluster {
         let state = self.0.lock();
         let span = |at: &TopicPartition| {
             let end = Offset(i64::try_from(state.log(at)?.len()).unwrap_or(i64::MAX));
-            Ok(Span { start: Offset(0), end })
+            Ok(Span { start: Offset(0), end, high_watermark: end })
         };
         Box::pin(std::future::ready(partitions.iter().map(span).collect()))
     }
