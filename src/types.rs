@@ -36,6 +36,7 @@ number! {
 }
 number! {
     /// Wall clock, ms since 1970-01-01 UTC. Jumps when an administrator sets the clock.
+    #[derive(serde::Serialize, serde::Deserialize)]
     Timestamp(i64)
 }
 number! {

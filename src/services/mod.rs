@@ -15,6 +15,7 @@ mod policy;
 pub mod rate;
 pub mod reply;
 pub mod runtime;
+pub mod saga;
 mod service;
 mod table;
 pub mod testing;

@@ -15,6 +15,7 @@ use super::store::Owners;
 use super::worker::{self, Shared};
 use crate::client::cluster::{Cluster, ClusterError};
 use crate::services::breaker::BreakerState;
+use crate::services::saga::{Orchestrator, Versions};
 use crate::services::service::Service;
 use crate::types::Timestamp;
 
@@ -36,6 +37,12 @@ impl App {
     pub fn service(mut self, service: impl Into<Service>) -> Self {
         self.services.push(service.into());
         self
+    }
+
+    /// With this saga, in one version or several.
+    #[must_use]
+    pub fn saga(self, versions: Versions) -> Self {
+        self.service(Orchestrator::new(versions))
     }
 
     /// Which of several processes with the same services this is; 0 without this. Two with the same number
