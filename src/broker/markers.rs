@@ -141,6 +141,9 @@ impl Broker {
         self.tasks.spawn("end of a transaction", async move {
             let mut pause_ms = RETRY_MS;
             while !places.is_empty() {
+                if *stopping.borrow() {
+                    return; // It may have begun to stop before this was asked for.
+                }
                 tokio::select! {
                     () = broker.clock.sleep_ms(pause_ms) => {}
                     _ = stopping.changed() => return,

@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use std::io;
 
 use bytes::{Buf, Bytes};
-use ottla::broker::{Beginning, TopicRef, TransactionError};
+use ottla::broker::{
+    Beginning, GroupOffsets, PartitionRecords, TopicRef, TransactionError, TransactionWrites,
+    TransactionalProducer,
+};
 use ottla::config::value::Durability;
 use ottla::groups::{CommitOffsetsInTransaction, PartitionCommit, TopicCommit};
 use ottla::log::fs::{Crash, Fault, FaultKind, FaultyFs, Op};
@@ -36,6 +39,15 @@ const GROUP: &str = "group";
 const TRANSACTIONS: u32 = 12;
 const TIMEOUT_MS: i32 = 10_000;
 
+/// How transactions are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Step by step, as clients do.
+    Steps,
+    /// By the producer of this process, which waits for the disk at the commit only.
+    AtOnce,
+}
+
 async fn begin(fs: &FaultyFs, durability: Durability) -> Result<Run, String> {
     let run = start_with(fs, |config| config.ottla_durability = durability).await;
     let run = run.map_err(|error| error.to_string())?;
@@ -44,16 +56,26 @@ async fn begin(fs: &FaultyFs, durability: Durability) -> Result<Run, String> {
 }
 
 /// Transactions over both topics and a group, committed and aborted in turn; the last stays open.
-async fn live(fs: &FaultyFs, durability: Durability, told: &Recorder) {
+async fn live(fs: &FaultyFs, durability: Durability, way: Way, told: &Recorder) {
     let Ok(run) = begin(fs, durability).await else { return };
     let mut are_made = true;
     for topic in TOPICS {
         are_made &= run.create(topic).await.is_ok();
     }
-    let mut producer = None;
+    let (mut producer, mut own) = (None, None);
     for txn in 0..if are_made { TRANSACTIONS } else { 0 } {
         if run.has_failed() {
             break;
+        }
+        if way == Way::AtOnce {
+            if own.is_none() {
+                let taken = run.broker.transactional_producer(ID, TIMEOUT_MS);
+                own = run.in_time(taken).await.ok();
+            }
+            if let Some(holder) = own.take() {
+                own = run.in_time(transact_at_once(&run, holder, (txn, durability), told)).await;
+            }
+            continue;
         }
         if producer.is_none() {
             producer = run.in_time(init(&run)).await.ok();
@@ -62,6 +84,7 @@ async fn live(fs: &FaultyFs, durability: Durability, told: &Recorder) {
             producer = run.in_time(transact(&run, holder, (txn, durability), told)).await;
         }
     }
+    drop(own);
     run.end_tasks().await;
     run.stop();
 }
@@ -109,6 +132,54 @@ async fn transact(
             (Outcome::Commit, Some(_)) => End::Committed,
         };
     }
+    tell_end(told, txn, &offsets, end);
+    next
+}
+
+/// As [`transact`], by the producer of this process.
+async fn transact_at_once(
+    run: &Run,
+    mut holder: TransactionalProducer,
+    (txn, durability): (u32, Durability),
+    told: &Recorder,
+) -> Option<TransactionalProducer> {
+    told.note(Event::Begin { txn, at_ms: 0, timeout_ms: 0 });
+    let records = TOPICS.iter().map(|topic| PartitionRecords {
+        topic: TopicRef::Name((*topic).to_owned()),
+        partition: PartitionIndex(0),
+        records: record(run, BatchBuilder::new(), txn),
+    });
+    let writes = TransactionWrites { records: records.collect(), offsets: Vec::new() };
+    let written = holder.write(writes).await.unwrap_or_default();
+    let offsets: Vec<_> = (0..TOPICS.len())
+        .map(|place| written.get(place).map(|appended| appended.base_offset.0))
+        .collect();
+    if let Some(offset) = offsets[0] {
+        let offsets = vec![GroupOffsets {
+            group_id: GROUP.to_owned(),
+            member: None,
+            offsets: vec![(TOPICS[0].to_owned(), vec![commit_to(offset + 1)])],
+        }];
+        // What is refused here is told by the commit.
+        drop(holder.write(TransactionWrites { records: Vec::new(), offsets }).await);
+    }
+    if durability == Durability::Fsync {
+        look(run, txn, told);
+    }
+    let mut end = End::Aborted;
+    let mut is_over = false;
+    if txn + 1 < TRANSACTIONS && txn.is_multiple_of(2) {
+        told.note(Event::Committing { txn });
+        is_over = holder.commit().await.is_ok();
+        end = if is_over { End::Committed } else { End::Info };
+    } else if txn + 1 < TRANSACTIONS {
+        is_over = holder.abort().await.is_ok();
+    }
+    tell_end(told, txn, &offsets, end);
+    is_over.then_some(holder)
+}
+
+fn tell_end(told: &Recorder, txn: u32, offsets: &[Option<i64>], end: End) {
     for (partition, offset) in (0..).zip(offsets) {
         let offset = offset.filter(|_| end == End::Committed);
         let (producer, value, promise) = (0, u64::from(txn), Promise::Kept);
@@ -123,7 +194,6 @@ async fn transact(
         }));
     }
     told.note(Event::Ended { txn, end });
-    next
 }
 
 /// Reads what is committed, inside a transaction; only where nothing that was seen may go.
@@ -140,9 +210,7 @@ fn look(run: &Run, txn: u32, told: &Recorder) {
 /// Sends the one record of a transaction in a topic; its offset.
 async fn send(run: &Run, holder: &Producer, topic: &str, txn: u32) -> Option<i64> {
     let batch = BatchBuilder::new().producer(holder.producer_id, holder.producer_epoch, 0);
-    let mut batch = batch.transactional();
-    let (timestamp, value) = (run.clock.now().wall, u64::from(txn).to_be_bytes());
-    batch.push(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+    let batch = record(run, batch.transactional(), txn);
     let beginning = Beginning {
         topic: TopicRef::Name(topic.to_owned()),
         partition: PartitionIndex(0),
@@ -155,17 +223,27 @@ async fn send(run: &Run, holder: &Producer, topic: &str, txn: u32) -> Option<i64
     Some(written.appended.base_offset.0)
 }
 
-async fn commit_offset(run: &Run, holder: &Producer, offset: i64) -> bool {
-    let row = PartitionCommit {
+/// The one record of a transaction.
+fn record(run: &Run, mut batch: BatchBuilder, txn: u32) -> BatchBuilder {
+    let (timestamp, value) = (run.clock.now().wall, u64::from(txn).to_be_bytes());
+    batch.push(&NewRecord { timestamp, key: None, value: Some(&value), headers: &[] });
+    batch
+}
+
+fn commit_to(offset: i64) -> PartitionCommit {
+    PartitionCommit {
         partition: PartitionIndex(0),
         offset: Offset(offset),
         leader_epoch: None,
         metadata: String::new(),
-    };
+    }
+}
+
+async fn commit_offset(run: &Run, holder: &Producer, offset: i64) -> bool {
     let topics = vec![TopicCommit {
         topic: TOPICS[0].to_owned(),
         topic_id: TopicId::ZERO,
-        partitions: vec![row],
+        partitions: vec![commit_to(offset)],
     }];
     let commit = CommitOffsetsInTransaction {
         producer_id: holder.producer_id,
@@ -268,12 +346,21 @@ fn committed(run: &Run, topic: &str, partition: i32) -> Result<Vec<Seen>, String
 
 #[test]
 fn whichever_call_fails_no_transaction_is_torn_or_stays_open() {
+    fail_calls(Way::Steps);
+}
+
+#[test]
+fn nor_is_one_of_the_producer_of_this_process() {
+    fail_calls(Way::AtOnce);
+}
+
+fn fail_calls(way: Way) {
     if let Some(after) = number("OTTLA_FAULT_AT") {
-        return fail_in_every_way(after);
+        return fail_in_every_way(after, way);
     }
     let is_long = number("OTTLA_FAULT_CALLS").is_some();
     let (whole, told) = (FaultyFs::new(), Recorder::default());
-    block_on(live(&whole, Durability::Fsync, &told));
+    block_on(live(&whole, Durability::Fsync, way, &told));
     let committed = told.history().iter().any(|event| match event {
         Event::Ended { end, .. } => *end == End::Committed,
         _ => false,
@@ -286,28 +373,28 @@ fn whichever_call_fails_no_transaction_is_torn_or_stays_open() {
     let turns = (0..KINDS.len() * SETTINGS.len()).cycle();
     for (place, after) in turns.zip((0..all).step_by(usize::try_from(step).unwrap())) {
         if is_long {
-            fail_in_every_way(after);
+            fail_in_every_way(after, way);
         } else {
             let (kind, setting) = (place % KINDS.len(), place / KINDS.len());
-            fail(after, KINDS[kind], SETTINGS[setting]);
+            fail((after, KINDS[kind]), SETTINGS[setting], way);
         }
     }
 }
 
-fn fail_in_every_way(after: u64) {
+fn fail_in_every_way(after: u64, way: Way) {
     for kind in KINDS {
         for durability in SETTINGS {
-            fail(after, kind, durability);
+            fail((after, kind), durability, way);
         }
     }
 }
 
-fn fail(after: u64, kind: FaultKind, durability: Durability) {
+fn fail((after, kind): (u64, FaultKind), durability: Durability, way: Way) {
     let (disk, told) = (FaultyFs::new(), Recorder::default());
     disk.inject(Fault { op: Op::Any, after, kind });
-    let context = format!("call {after}, {kind:?}, {durability:?}");
+    let context = format!("call {after}, {kind:?}, {durability:?}, {way:?}");
     block_on(async {
-        live(&disk, durability, &told).await;
+        live(&disk, durability, way, &told).await;
         disk.heal();
         for crash in [Crash::DropUnsynced, Crash::KeepPrefix(after)] {
             let context = format!("{context}, {crash:?}");
