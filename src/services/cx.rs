@@ -202,8 +202,7 @@ impl Cx {
     /// The effect's own; permanent `effect-unknown` where nobody can tell whether it was done.
     pub async fn effect<F: Effect>(&self, name: &str, effect: F) -> Result<F::Out> {
         let scope = self.0.input.saga_id.as_deref().unwrap_or(&self.0.input.event_id);
-        let step = if self.0.input.saga_id.is_some() { &*self.0.input.name } else { "" };
-        let key = super::ids::derived(&[&self.0.group, scope, step, name]);
+        let key = super::ids::derived(&[&self.0.group, scope, &self.step(), name]);
         match F::MODE {
             EffectMode::Idempotent => {}
             EffectMode::Lookup if self.0.input.maybe_begun => {
@@ -228,6 +227,21 @@ impl Cx {
     /// Takes what the handler wanted done.
     pub fn take_unit(&self) -> Unit {
         std::mem::take(&mut *self.unit())
+    }
+
+    /// What tells the effects of one saga's commands apart: the step, which may send a command that another one
+    /// sends too, or where the saga does not say it, the command's name. Nothing outside of sagas.
+    fn step(&self) -> String {
+        let input = &self.0.input;
+        if input.saga_id.is_none() {
+            return String::new();
+        }
+        let step = input.headers.iter().find(|(name, _)| name == super::reply::STEP);
+        let step = step.and_then(|(_, value)| value.as_ref());
+        step.map_or_else(
+            || input.name.to_string(),
+            |step| String::from_utf8_lossy(step).into_owned(),
+        )
     }
 
     fn unit(&self) -> MutexGuard<'_, Unit> {
@@ -271,4 +285,83 @@ fn emission<E: Event>(event: &E) -> Result<Emission> {
 
 fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
     serde_json::to_value(value).map_err(|error| permanent("bad-event").because(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::cluster::TopicPartition;
+    use crate::services::event::Envelope;
+    use crate::services::reply;
+    use crate::types::Offset;
+
+    struct Nothing;
+
+    impl StateView for Nothing {
+        fn row(&self, _: &str, _: &str) -> Option<Bytes> {
+            None
+        }
+    }
+
+    impl Effects for Nothing {
+        fn intend<'a>(
+            &'a self,
+            _: &'a str,
+        ) -> Pin<Box<dyn Future<Output = Result<bool>> + Send + 'a>> {
+            Box::pin(std::future::ready(Ok(true)))
+        }
+
+        fn boundary<'a>(&'a self, _: &'a str) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    /// Gives back the key that it is run with.
+    struct Key;
+
+    impl Effect for Key {
+        type Out = String;
+
+        async fn run(&self, key: &str) -> Result<String> {
+            Ok(key.to_owned())
+        }
+    }
+
+    /// The key of an effect of `process_payment`, sent by this step of this saga, as this record.
+    async fn key(saga: Option<&str>, step: Option<&'static str>, offset: i64) -> String {
+        let headers =
+            step.map(|step| (reply::STEP.to_owned(), Some(Bytes::from_static(step.as_bytes()))));
+        let input = Input {
+            at: TopicPartition::new("payment_commands", 0),
+            offset: Offset(offset),
+            timestamp: Timestamp(0),
+            key: None,
+            value: None,
+            headers: headers.into_iter().collect(),
+            routed_key: "o-1".into(),
+            event_id: format!("e-{offset}").into(),
+            name: "process_payment".into(),
+            correlation_id: "c".into(),
+            saga_id: saga.map(Into::into),
+            traceparent: None,
+            body: serde_json::Value::Null,
+            envelope: Envelope::Command,
+            attempt: 1,
+            maybe_begun: false,
+        };
+        let cx =
+            Cx::new("payment".into(), input, Timestamp(0), Arc::new(Nothing), Arc::new(Nothing));
+        cx.effect("charge", Key).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_effect_has_one_key_a_step_however_often_its_command_comes() {
+        let deposit = key(Some("s"), Some("deposit"), 1).await;
+        assert_eq!(deposit, key(Some("s"), Some("deposit"), 2).await);
+        assert_ne!(deposit, key(Some("s"), Some("balance"), 3).await);
+        assert_ne!(deposit, key(Some("s"), Some("deposit:undo"), 3).await);
+        assert_ne!(deposit, key(Some("t"), Some("deposit"), 3).await);
+        assert_eq!(key(Some("s"), None, 1).await, key(Some("s"), None, 2).await);
+        assert_ne!(key(None, None, 1).await, key(None, None, 2).await);
+    }
 }
