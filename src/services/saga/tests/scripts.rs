@@ -13,11 +13,11 @@
 //! ```
 
 use std::fmt::Write;
-use std::path::Path;
 
 use serde_json::Value;
 
 use super::sagas;
+use crate::machine::testing::check_scripts;
 use crate::services::saga::{
     Answered, Decision, Event, Operation, Phase, Record, Timer, Verdict, Versions, command_id,
     decide,
@@ -25,53 +25,14 @@ use crate::services::saga::{
 use crate::types::Timestamp;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "test data is read, and written when asked to")]
 fn rules_hold_as_the_scripts_tell() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/services/saga/testdata");
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    let mut wrong = Vec::new();
-    for path in paths {
-        let expected = String::from_utf8(std::fs::read(&path).unwrap()).unwrap();
-        let actual = run(&expected, &path.display().to_string());
-        if actual == expected {
-            continue;
+    check_scripts("src/services/saga/testdata", || {
+        let mut runner = Runner::new();
+        move |line: &str, place: &str| {
+            place.clone_into(&mut runner.place);
+            runner.line(line)
         }
-        if std::env::var_os("UPDATE_SCRIPTS").is_some() {
-            std::fs::write(&path, actual).unwrap();
-        } else {
-            let lines = expected.lines().zip(actual.lines());
-            let first = lines.clone().find(|(expected, actual)| expected != actual);
-            wrong.push(format!("{}: {first:?}\n{actual}", path.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn run(text: &str, file: &str) -> String {
-    let mut runner = Runner::new();
-    let mut out: Vec<String> = Vec::new();
-    let mut is_effect = false;
-    for (at, line) in text.lines().enumerate() {
-        if line == "----" {
-            is_effect = true;
-        } else if line.is_empty() || line.starts_with('#') {
-            is_effect = false;
-            out.push(line.to_owned());
-        } else if !is_effect {
-            runner.place = format!("{file}:{}: {line}", at + 1);
-            out.push(line.to_owned());
-            let effects = runner.line(line);
-            if !effects.is_empty() {
-                out.push("----".to_owned());
-                out.extend(effects);
-            }
-        }
-    }
-    out.join("\n") + "\n"
+    });
 }
 
 struct Runner {
