@@ -281,8 +281,29 @@ impl Session {
         self.complete(id, now);
     }
 
-    /// A record needs no more: its offset moves, its seat is free, its like is known.
+    /// A record is dealt with, and its like is known.
     fn complete(&mut self, id: Id, now: Now) {
+        self.remember(id, now);
+        self.finish_with(id, now);
+    }
+
+    /// What comes like this record, while its subscription says so, is a duplicate.
+    fn remember(&mut self, id: Id, now: Now) {
+        let Some(item) = self.items.get(&id) else { return };
+        let plan = Arc::clone(&self.shared.plan);
+        let Some(window) = plan.subscriptions[item.subscription].dedup else { return };
+        let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
+        let until = now.wall.plus_ms(window_ms);
+        let (partition, like): (_, Arc<str>) = (item.lane.partition, likeness(item).into());
+        if !self.seen.has(partition, &like, now.wall) {
+            let entry = records::seen(&plan, partition, &like, until);
+            entry.into_iter().for_each(|entry| self.batch.push(entry));
+            self.seen.add(partition, like, until, now.wall);
+        }
+    }
+
+    /// A record needs no more: its offset moves, its seat is free.
+    fn finish_with(&mut self, id: Id, now: Now) {
         let Some(item) = self.remove(id) else { return };
         let plan = Arc::clone(&self.shared.plan);
         if let Some((lane, seq)) = &item.seat {
@@ -291,17 +312,6 @@ impl Session {
         }
         if let Some((at, offset)) = &item.log {
             self.round.settle(at, *offset);
-        }
-        if let Some(window) = plan.subscriptions[item.subscription].dedup {
-            let window_ms = i64::try_from(window.as_millis()).unwrap_or(i64::MAX);
-            let until = now.wall.plus_ms(window_ms);
-            let partition = item.lane.partition;
-            let like: Arc<str> = likeness(&item).into();
-            if !self.seen.has(partition, &like, now.wall) {
-                let entry = records::seen(&plan, partition, &like, until);
-                entry.into_iter().for_each(|entry| self.batch.push(entry));
-                self.seen.add(partition, like, until, now.wall);
-            }
         }
         self.batch.done(now.monotonic);
         self.round.end(&item.lane);
@@ -417,7 +427,8 @@ impl Session {
         if let Some(emission) = self.instead(item, error) {
             let record = send(&plan.group, item, &emission, 0, now.wall);
             self.batch.push(record);
-            return self.complete(id, now);
+            // Who is told that it was not done may send it again, under the same id: no duplicate.
+            return self.finish_with(id, now);
         }
         let letter = dlq::dead_letter(&Death {
             topic: Arc::clone(&plan.dlq),

@@ -1,7 +1,11 @@
 //! What fails for good: dead letters with bytes and reason, and the others go on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use super::fixture::*;
-use crate::services::{App, Cx, Delivery, Result, permanent, service, transient};
+use crate::services::{App, Cx, Delivery, Result, Retry, permanent, service, transient};
 
 async fn fussy(event: Ordered, cx: Cx) -> Result {
     match event.order.as_str() {
@@ -105,6 +109,38 @@ async fn a_command_is_answered_where_it_says_also_when_it_fails() {
 }
 
 #[tokio::test]
+async fn a_command_that_was_answered_as_not_done_is_no_duplicate_when_it_comes_again() {
+    let down = Arc::new(AtomicBool::new(true));
+    let is_down = Arc::clone(&down);
+    let pay = move |command: Pay, _cx: Cx| {
+        let is_down = is_down.load(Ordering::SeqCst);
+        async move {
+            if is_down {
+                return Err(transient("down"));
+            }
+            Ok(Thanked { order: command.order, total: command.amount })
+        }
+    };
+    let bench = Bench::new();
+    bench.cluster.make_topic("payment_commands", 3);
+    let service =
+        service(GROUP).answer_with(pay).retry(Retry::none()).dedup(Duration::from_secs(60));
+    let running = bench.start(&App::new().service(service));
+    let command = Pay { order: "a".to_owned(), amount: 3 };
+    let headers = [("kafka_replyTopic", "replies")];
+    bench.event("c-1", &command, &headers).await;
+    running.settle().await.unwrap();
+    down.store(false, Ordering::SeqCst);
+    for _ in 0..2 {
+        bench.event("c-1", &command, &headers).await;
+        running.settle().await.unwrap();
+    }
+    let replies = bench.cluster.records("replies");
+    let said: Vec<_> = replies.iter().map(|one| text(one, "ottla-status")).collect();
+    assert_eq!(said, ["retry", "ok"]); // What has been done is a duplicate.
+}
+
+#[tokio::test]
 async fn at_most_once_tries_once() {
     async fn never(_event: Ordered, _cx: Cx) -> Result {
         Err(transient("down"))
@@ -120,7 +156,7 @@ async fn at_most_once_tries_once() {
 #[tokio::test]
 async fn handlers_that_contradict_each_other_are_refused() {
     let two = service(GROUP).on(fussy).done().on(fussy).done();
-    let cluster = std::sync::Arc::new(Bench::new().cluster);
+    let cluster = Arc::new(Bench::new().cluster);
     let refused = App::new().service(two).start(cluster.clone()).unwrap_err();
     assert_eq!(refused.to_string(), "group shop has two handlers for Ordered of topic orders");
     async fn pay(command: Pay, _cx: Cx) -> Result<Thanked> {
