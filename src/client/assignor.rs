@@ -29,6 +29,18 @@ pub(super) struct Subscriber {
     pub(super) topics: Vec<String>,
 }
 
+impl Subscriber {
+    /// A member with the topics that it said when it joined.
+    pub(super) fn read(
+        member_id: &str,
+        instance_id: Option<&String>,
+        metadata: Bytes,
+    ) -> Result<Self, DecodeError> {
+        let (member_id, instance_id) = (member_id.to_owned(), instance_id.cloned());
+        Ok(Self { member_id, instance_id, topics: subscribed(metadata)? })
+    }
+}
+
 impl Rule {
     /// In our order of preference.
     pub(super) const ALL: [Self; 3] = [Self::Range, Self::RoundRobin, Self::KafkajsRoundRobin];

@@ -202,13 +202,12 @@ impl Member {
         client: &mut Client,
         joined: &JoinGroupResponse,
     ) -> Result<Vec<SyncGroupRequestAssignment>, ClientError> {
-        let mut members = Vec::new();
-        for member in &joined.members {
-            let topics = assignor::subscribed(member.metadata.clone());
-            let topics = topics.map_err(|error| self.unreadable("subscription", &error))?;
-            let instance_id = member.group_instance_id.clone();
-            members.push(Subscriber { member_id: member.member_id.clone(), instance_id, topics });
-        }
+        let members = joined.members.iter().map(|member| {
+            let instance_id = member.group_instance_id.as_ref();
+            Subscriber::read(&member.member_id, instance_id, member.metadata.clone())
+        });
+        let members = members.collect::<Result<Vec<_>, _>>();
+        let members = members.map_err(|error| self.unreadable("subscription", &error))?;
         let topics: BTreeSet<&str> =
             members.iter().flat_map(|member| &member.topics).map(String::as_str).collect();
         let topics: Vec<_> = topics.into_iter().collect();

@@ -190,13 +190,12 @@ impl Member {
         let rule = Rule::named(name).ok_or_else(|| {
             ClusterError::Refused(format!("{}: unknown protocol {name}", self.what()))
         })?;
-        let mut members = Vec::new();
-        for member in &joined.members {
-            let topics = assignor::subscribed(member.metadata.clone());
-            let topics = topics.map_err(|error| self.unreadable("subscription", &error))?;
-            let instance_id = member.group_instance_id.clone();
-            members.push(Subscriber { member_id: member.member_id.clone(), instance_id, topics });
-        }
+        let members = joined.members.iter().map(|member| {
+            let instance_id = member.group_instance_id.as_ref();
+            Subscriber::read(&member.member_id, instance_id, member.metadata.clone())
+        });
+        let members = members.collect::<Result<Vec<_>, _>>();
+        let members = members.map_err(|error| self.unreadable("subscription", &error))?;
         let mut counts = BTreeMap::new();
         for topic in members.iter().flat_map(|member| &member.topics) {
             if let Some(found) = self.shared.broker.registry.by_name(topic) {
