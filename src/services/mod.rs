@@ -12,6 +12,7 @@ mod error;
 mod event;
 pub mod ids;
 mod policy;
+pub mod publish;
 pub mod rate;
 pub mod reply;
 pub mod runtime;
