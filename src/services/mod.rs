@@ -11,6 +11,7 @@ pub mod envelope;
 mod error;
 mod event;
 pub mod ids;
+pub mod modules;
 mod policy;
 pub mod publish;
 pub mod rate;

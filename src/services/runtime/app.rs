@@ -15,6 +15,7 @@ use super::store::Owners;
 use super::worker::{self, Shared};
 use crate::client::cluster::{Cluster, ClusterError};
 use crate::services::breaker::BreakerState;
+use crate::services::modules::Module;
 use crate::services::saga::{Orchestrator, Versions};
 use crate::services::service::Service;
 use crate::types::Timestamp;
@@ -23,6 +24,7 @@ use crate::types::Timestamp;
 #[derive(Clone, Debug, Default)]
 pub struct App {
     services: Vec<Service>,
+    sagas: Vec<Versions>,
     instance: u32,
 }
 
@@ -41,8 +43,23 @@ impl App {
 
     /// With this saga, in one version or several.
     #[must_use]
-    pub fn saga(self, versions: Versions) -> Self {
-        self.service(Orchestrator::new(versions))
+    pub fn saga(mut self, versions: Versions) -> Self {
+        self.sagas.push(versions);
+        self
+    }
+
+    /// With all of a module.
+    #[must_use]
+    pub fn module(mut self, module: Module) -> Self {
+        let Module { services, sagas, .. } = module;
+        self.services.extend(services);
+        self.sagas.extend(sagas);
+        self
+    }
+
+    /// The sagas that it has.
+    pub fn sagas(&self) -> &[Versions] {
+        &self.sagas
     }
 
     /// Which of several processes with the same services this is; 0 without this. Two with the same number
@@ -62,7 +79,9 @@ impl App {
         let (owners, breakers) = (Arc::new(Owners::default()), Arc::new(Breakers::default()));
         let mut tasks = JoinSet::new();
         let mut groups = Vec::new();
-        for plan in plan::plans(&self.services)? {
+        let sagas = self.sagas.iter().cloned().map(|versions| Orchestrator::new(versions).into());
+        let services: Vec<Service> = self.services.iter().cloned().chain(sagas).collect();
+        for plan in plan::plans(&services)? {
             let status = Arc::new(Status::new(Arc::clone(&plan.group), changed.clone()));
             groups.push(Arc::clone(&status));
             let shared = Arc::new(Shared {

@@ -14,7 +14,8 @@
 //! Who waits for an event is kept at the event's key, in the table `saga.NAME.waits`: watch and command are sent
 //! in one transaction, so nobody can answer before it is known that somebody waits.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -111,14 +112,13 @@ struct Answer {
 }
 
 impl Orchestrator {
-    /// The handler of a saga. Its tables' names stay in memory for good: make it once.
+    /// The handler of a saga. Its tables' names stay in memory for good, once for each saga's name.
     pub fn new(versions: Versions) -> Self {
         let name = versions.name();
-        let leak = |text: String| -> &'static str { text.leak() };
         Self {
             inbox: inbox(name).into(),
-            records: Table::new(leak(format!("saga.{name}"))),
-            waits: Table::new(leak(format!("saga.{name}.waits"))),
+            records: Table::new(interned(format!("saga.{name}"))),
+            waits: Table::new(interned(format!("saga.{name}.waits"))),
             versions,
         }
     }
@@ -413,6 +413,18 @@ impl From<Orchestrator> for Service {
         };
         service(group).on_raw(topics, handler).done()
     }
+}
+
+/// The same text, for good.
+fn interned(text: String) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = names.get(&*text) {
+        return name;
+    }
+    let name: &'static str = text.leak();
+    names.insert(name);
+    name
 }
 
 impl Wait {

@@ -1,0 +1,96 @@
+//! Modules: services and sagas that belong together and come with ottla, ready to be run as packs.
+
+use std::sync::Arc;
+
+use super::saga::Versions;
+use super::service::Service;
+use crate::config::broker::BrokerConfig;
+
+/// The packs that there are, by name.
+pub const PACKS: &[&str] = &[];
+
+/// Services and sagas under one name.
+#[derive(Clone, Debug)]
+pub struct Module {
+    name: Arc<str>,
+    pub(super) services: Vec<Service>,
+    pub(super) sagas: Vec<Versions>,
+}
+
+impl Module {
+    /// A module of this name, without anything in it.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), services: Vec::new(), sagas: Vec::new() }
+    }
+
+    /// With this service.
+    #[must_use]
+    pub fn service(mut self, service: impl Into<Service>) -> Self {
+        self.services.push(service.into());
+        self
+    }
+
+    /// With this saga, in one version or several.
+    #[must_use]
+    pub fn saga(mut self, versions: Versions) -> Self {
+        self.sagas.push(versions);
+        self
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its services.
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// Its sagas.
+    pub fn sagas(&self) -> &[Versions] {
+        &self.sagas
+    }
+}
+
+/// Why a pack cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PackError {
+    /// There is none of this name.
+    #[error("no pack is called {name}; there are: {}", known(PACKS))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// A setting does not say what the pack needs.
+    #[error("{key}: {problem}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// What is wrong, with the value.
+        problem: String,
+    },
+}
+
+fn known(packs: &[&str]) -> String {
+    if packs.is_empty() { "none".to_owned() } else { packs.join(", ") }
+}
+
+/// The module of a pack, as the settings have it.
+///
+/// # Errors
+/// [`PackError`]: no such pack, or a setting that it cannot work with.
+pub fn pack(name: &str, _settings: &BrokerConfig) -> Result<Module, PackError> {
+    Err(PackError::Unknown { name: name.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_pack_is_refused_with_the_names_that_there_are() {
+        let error = pack("commerz", &BrokerConfig::default()).unwrap_err();
+        assert!(error.to_string().starts_with("no pack is called commerz; there are: "), "{error}");
+    }
+}
