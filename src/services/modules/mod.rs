@@ -1,9 +1,13 @@
 //! Modules: services and sagas that belong together and come with ottla, ready to be run as packs.
 
+mod route;
+
 use std::sync::Arc;
 
+pub use self::route::{FieldError, Fields, Posted, Route};
 use super::saga::Versions;
 use super::service::Service;
+use super::unit::Emission;
 use crate::config::broker::BrokerConfig;
 
 /// The packs that there are, by name.
@@ -15,12 +19,13 @@ pub struct Module {
     name: Arc<str>,
     pub(super) services: Vec<Service>,
     pub(super) sagas: Vec<Versions>,
+    pub(super) routes: Vec<Route>,
 }
 
 impl Module {
     /// A module of this name, without anything in it.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
-        Self { name: name.into(), services: Vec::new(), sagas: Vec::new() }
+        Self { name: name.into(), services: Vec::new(), sagas: Vec::new(), routes: Vec::new() }
     }
 
     /// With this service.
@@ -37,6 +42,18 @@ impl Module {
         self
     }
 
+    /// With a route, `POST /path`, that publishes an event of what is posted there and is answered before anybody
+    /// handles it.
+    #[must_use]
+    pub fn publishes(
+        mut self,
+        route: impl Into<Arc<str>>,
+        event: impl Fn(Posted<'_>) -> Result<Emission, FieldError> + Send + Sync + 'static,
+    ) -> Self {
+        self.routes.push(Route::new(route, event));
+        self
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
@@ -50,6 +67,11 @@ impl Module {
     /// Its sagas.
     pub fn sagas(&self) -> &[Versions] {
         &self.sagas
+    }
+
+    /// Its routes, but for those of its sagas.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
     }
 }
 

@@ -15,7 +15,7 @@ use super::store::Owners;
 use super::worker::{self, Shared};
 use crate::client::cluster::{Cluster, ClusterError};
 use crate::services::breaker::BreakerState;
-use crate::services::modules::Module;
+use crate::services::modules::{Module, Route};
 use crate::services::saga::{Orchestrator, Versions};
 use crate::services::service::Service;
 use crate::types::Timestamp;
@@ -25,6 +25,7 @@ use crate::types::Timestamp;
 pub struct App {
     services: Vec<Service>,
     sagas: Vec<Versions>,
+    routes: Vec<Route>,
     instance: u32,
 }
 
@@ -51,15 +52,21 @@ impl App {
     /// With all of a module.
     #[must_use]
     pub fn module(mut self, module: Module) -> Self {
-        let Module { services, sagas, .. } = module;
+        let Module { services, sagas, routes, .. } = module;
         self.services.extend(services);
         self.sagas.extend(sagas);
+        self.routes.extend(routes);
         self
     }
 
     /// The sagas that it has.
     pub fn sagas(&self) -> &[Versions] {
         &self.sagas
+    }
+
+    /// The HTTP routes that publish an event, but for those of its sagas.
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
     }
 
     /// Which of several processes with the same services this is; 0 without this. Two with the same number
