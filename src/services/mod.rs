@@ -27,7 +27,7 @@ pub use cx::{Cx, Effects, StateView};
 pub use error::{Class, Result, ServiceError, permanent, transient};
 pub use event::{Command, Effect, EffectMode, Envelope, Event};
 pub use policy::{AfterDead, Delivery, Order, Retry};
-pub use runtime::{App, PlanError, Running};
+pub use runtime::{App, Handle, PlanError, Running};
 pub use service::{On, Service, service};
 pub use table::{Table, TableKey};
 pub use unit::{Emission, Input, TimerChange, Unit};

@@ -1,24 +1,21 @@
 //! Services that are run together, and what can be done with them while they run.
 
-use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::gate::Breakers;
-use super::metrics::GroupMetrics;
+use super::handle::Handle;
 use super::plan::{self, PlanError};
 use super::status::Status;
 use super::store::Owners;
 use super::worker::{self, Shared};
-use crate::client::cluster::{Cluster, ClusterError};
-use crate::services::breaker::BreakerState;
+use crate::client::cluster::Cluster;
 use crate::services::modules::{Module, Route};
 use crate::services::saga::{Orchestrator, Versions};
 use crate::services::service::Service;
-use crate::types::Timestamp;
 
 /// Services to run together.
 #[derive(Clone, Debug, Default)]
@@ -101,20 +98,16 @@ impl App {
             });
             tasks.spawn(worker::run(shared, stop.subscribe()));
         }
-        Ok(Running { cluster, groups, tasks, stop, changed, breakers })
+        Ok(Running { handle: Handle { cluster, groups, changed, breakers }, tasks, stop })
     }
 }
 
 /// Services that run. Dropped, they end where they are, as if the process were killed.
 #[derive(Debug)]
 pub struct Running {
-    cluster: Arc<dyn Cluster>,
-    groups: Vec<Arc<Status>>,
+    handle: Handle,
     tasks: JoinSet<()>,
     stop: watch::Sender<bool>,
-    /// Counts what any worker shows.
-    changed: watch::Sender<u64>,
-    breakers: Arc<Breakers>,
 }
 
 impl Running {
@@ -124,77 +117,16 @@ impl Running {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// The groups' names.
-    pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.iter().map(|status| &*status.group)
+    /// To ask them with while they run.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
+}
 
-    /// A group's counters.
-    pub fn metrics(&self, group: &str) -> Option<&GroupMetrics> {
-        self.groups.iter().find(|status| &*status.group == group).map(|status| &status.metrics)
-    }
+impl Deref for Running {
+    type Target = Handle;
 
-    /// Where the breakers are at, by what they are for.
-    pub fn breakers(&self) -> BTreeMap<Arc<str>, BreakerState> {
-        self.breakers.states()
-    }
-
-    /// A committed row of a table that is open here: one that a handler has looked at or written to since its
-    /// group took its partitions.
-    pub fn row(&self, table: &str, key: &str) -> Option<Bytes> {
-        let mut stores = self.groups.iter().filter_map(|status| status.standing().store);
-        stores.find_map(|store| store.committed(table, key))
-    }
-
-    /// All committed rows of such a table, in the order of their keys.
-    pub fn rows(&self, table: &str) -> BTreeMap<String, Bytes> {
-        let stores = self.groups.iter().filter_map(|status| status.standing().store);
-        stores.flat_map(|store| store.all(table)).collect()
-    }
-
-    /// Returns once everything that is in the topics is handled and committed, as far as that can be at this
-    /// time: the answer is when the next timer or retry is due, if there is one. For tests, on a clock that they
-    /// move; a handler that does not end is waited for.
-    ///
-    /// # Errors
-    /// The cluster's.
-    pub async fn settle(&self) -> Result<Option<Timestamp>, ClusterError> {
-        let mut changed = self.changed.subscribe();
-        loop {
-            changed.borrow_and_update();
-            let before = self.steps();
-            if self.is_settled().await? && self.steps() == before {
-                let standings = self.groups.iter().map(|status| status.standing());
-                return Ok(standings.filter_map(|standing| standing.next_due).min());
-            }
-            // Its sender is `self`'s: no error.
-            let _ = changed.changed().await;
-        }
-    }
-
-    fn steps(&self) -> Vec<u64> {
-        self.groups.iter().map(|status| status.standing().steps).collect()
-    }
-
-    /// Whether every worker rests and has handled all that its partitions hold.
-    async fn is_settled(&self) -> Result<bool, ClusterError> {
-        let now = self.cluster.clock().now().wall;
-        for status in &self.groups {
-            let standing = status.standing();
-            let has_due = standing.next_due.is_some_and(|due| due <= now);
-            if !standing.is_idle || has_due {
-                return Ok(false);
-            }
-            if standing.is_paused {
-                continue;
-            }
-            let (at, positions): (Vec<_>, Vec<_>) = standing.positions.into_iter().unzip();
-            let spans = self.cluster.spans(at).await?;
-            // What is committed comes into sight a little later: it counts as well.
-            if spans.iter().zip(positions).any(|(span, at)| at < span.high_watermark) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    fn deref(&self) -> &Handle {
+        &self.handle
     }
 }

@@ -9,6 +9,7 @@ mod app;
 mod batch;
 mod flow;
 mod gate;
+mod handle;
 mod intents;
 mod load;
 pub mod metrics;
@@ -30,4 +31,5 @@ mod worker;
 mod tests;
 
 pub use app::{App, Running};
+pub use handle::{GroupState, Handle, Looked};
 pub use plan::PlanError;
