@@ -149,7 +149,7 @@ impl Broker {
         due
     }
 
-    fn due_of(&self, partition: &Partition) -> Option<Cleanable> {
+    fn due_of(&self, partition: &Arc<Partition>) -> Option<Cleanable> {
         if self.cleaner.is_damaged(partition) {
             return None;
         }

@@ -150,6 +150,18 @@ impl DataFolder {
         Ok(Self { fs, path, cluster_id, checkpoints })
     }
 
+    /// Puts down that logs may go on from here, with what the last run knew of them; durable on return.
+    pub(super) fn mark_running(&self) -> Result<(), DataFolderError> {
+        if !self.checkpoints.values().any(|(_, checkpoint)| checkpoint.clean) {
+            return Ok(());
+        }
+        let known = self.checkpoints.iter();
+        let known = known.map(|(folder, (topic_id, checkpoint))| {
+            (folder.clone(), *topic_id, checkpoint.log_start, checkpoint.durable_up_to)
+        });
+        self.write_checkpoints(Clean::No, known)
+    }
+
     /// What the last run knew of all logs, by folder.
     pub(super) fn checkpoints_mut(&mut self) -> &mut HashMap<String, (TopicId, Checkpoint)> {
         &mut self.checkpoints

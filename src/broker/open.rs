@@ -102,6 +102,7 @@ impl Broker {
         let node_id = NodeId(config.node_id);
         let folder = DataFolder::open(fs, folder, node_id, &ids)?;
         check_catalog_is_there(&folder)?;
+        folder.mark_running()?;
         let partition_context = PartitionContext {
             durability: config.ottla_durability,
             flusher: flusher.clone(),

@@ -374,7 +374,7 @@ impl Inspection {
         }
         self.start = written.unwrap_or_default().max(checkpoint.log_start);
         if let Some(first) = first {
-            if written.is_some() && self.start < first.base {
+            if (written.is_some() || !first.is_kafkas) && self.start < first.base {
                 let reason = format!("segments from offset {} on are missing", self.start);
                 let (file, offset) = (first.path, self.start);
                 self.faults.push(Damage { file, position: 0, offset, reason });

@@ -4,7 +4,8 @@
 //!    files are removed.
 //! 2. After a clean stop the last segment must end at the checkpoint; nothing is scanned.
 //! 3. Otherwise everything from the segment with the durable mark on is walked: headers before the
-//!    mark, whole batches with their CRC behind it.
+//!    mark, whole batches with their CRC behind it. What is behind it is read from the disk: after a sync
+//!    that failed the page cache still shows what is lost, and the next sync would vouch for it.
 //! 4. Bytes that are no batch, at or behind the mark, with no whole batch anywhere behind them, are
 //!    what a crash left of an unfinished write: they are cut off and counted. Anything else that
 //!    does not fit is damage: an error, and not a byte is changed.
@@ -123,7 +124,8 @@ fn start(
     let written = start_offset::read(&*factory.fs, &factory.dir)?;
     let known = written.unwrap_or_default().max(checkpoint.log_start);
     let Some(first) = segments.first() else { return Ok(known) };
-    if written.is_some() && known < first.base {
+    // Ours does not move without being written down; Kafka's begins where its first segment does.
+    if (written.is_some() || !first.is_kafkas) && known < first.base {
         let reason = format!("segments from offset {known} on are missing");
         return Err(Damage { file: first.path.clone(), position: 0, offset: known, reason }.into());
     }
@@ -221,6 +223,7 @@ impl<'a> Scan<'a> {
         let file = segment.file()?;
         let mut walk = segment.walk(&*file, 0);
         let mut stopped = None;
+        let mut is_uncached = false;
         loop {
             let (position, header) = match walk.next() {
                 Ok(None) => break,
@@ -233,6 +236,10 @@ impl<'a> Scan<'a> {
                     return Err(segment.scan_error(error, index.next).into());
                 }
             };
+            if !is_uncached && self.checkpoint.durable_up_to < header.next_offset() {
+                segment.uncache_from(&*file, position);
+                is_uncached = true;
+            }
             if let Err(reason) = self.check(segment, position, &header, index.next) {
                 stopped = Some((position, reason?));
                 break;

@@ -22,6 +22,9 @@ use crate::types::{LeaderEpoch, Offset, Timestamp};
 /// The largest sidecar: an entry for each 61 bytes of the largest segment would not reach it.
 const SIDECAR_LEN_MAX: u64 = 1 << 30;
 
+/// What a page cache keeps or drops at a time, or a multiple of it.
+const PAGE_BYTES: u64 = 64 * 1024;
+
 /// See the module. Shared by the writer and all readers.
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -309,6 +312,12 @@ impl Segment {
     /// Walks the headers from `position` on.
     pub(crate) fn walk<'a>(&self, file: &'a dyn File, position: u64) -> HeaderScan<'a> {
         HeaderScan::new(file, position, self.size_bytes())
+    }
+
+    /// Lets what is read from `position` on come from the disk, but for what is still to be written there.
+    pub(crate) fn uncache_from(&self, file: &dyn File, position: u64) {
+        let start = position - position % PAGE_BYTES;
+        file.uncache(start, self.size_bytes().saturating_sub(start));
     }
 
     /// Reads the batch at `position` and checks it.

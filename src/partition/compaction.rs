@@ -1,12 +1,13 @@
 //! Compaction of one partition: whether it is due, and one run. The pass over the log needs no lock;
 //! each segment that comes of it is swapped in under the append lock.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use super::error::AppendError;
 use super::partition::{Partition, Writer};
 use super::syncing::SAVED_EVERY_BYTES;
+use crate::config::value::Durability;
 use crate::log::{Cleanable, Cleaned, CompactError, LogError, Pace, Pages, Plan, Sidecar, Swap};
 use crate::types::{Offset, Timestamp};
 
@@ -46,9 +47,9 @@ impl CompactionError {
 
 impl Partition {
     /// What can be compacted, if cleanup.policy has compact and enough of it is new or some of it
-    /// has waited long enough.
+    /// has waited long enough. What is not on disk yet is synced first, and due at the next look.
     pub fn compaction_due(
-        &self,
+        self: &Arc<Self>,
         now: Timestamp,
     ) -> Result<Option<Cleanable>, crate::log::ReadError> {
         let config = self.config.load();
@@ -58,7 +59,16 @@ impl Partition {
         };
         let up_to = self.watermarks().last_stable;
         let found = reader.cleanable(&config.compaction, up_to, now)?;
-        Ok(found.is_due(&config.compaction).then_some(found))
+        if !found.is_due(&config.compaction) {
+            return Ok(None);
+        }
+        let is_on_disk =
+            self.context.durability == Durability::Ephemeral || found.end <= self.durable_end();
+        if !is_on_disk {
+            // A record on disk must not give way to a newer one that a power cut may take.
+            self.request_sync();
+        }
+        Ok(is_on_disk.then_some(found))
     }
 
     /// One run over what [`Partition::compaction_due`] found, with at most `memory_bytes` for keys.

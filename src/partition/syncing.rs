@@ -130,6 +130,10 @@ impl Partition {
             self.break_down(writer, &format!("sync failed: {error}"));
             return Err(NotSynced::Failed);
         }
+        if writer.broken.is_some() {
+            // Whatever broke it meanwhile may have been told of the failure that this sync was not.
+            return Err(NotSynced::Failed);
+        }
         if let Some(log) = &mut writer.log {
             log.mark_synced(unsynced);
         }

@@ -21,7 +21,10 @@ use ottla::ids::Ids;
 use ottla::log::fs::{FaultyFs, Fs};
 use ottla::partition::{AppendError, Flusher, Isolation, Partition};
 use ottla::records::{BatchBuilder, BatchHeader, NewRecord, ValidBatch};
-use ottla::types::{LeaderEpoch, Monotonic, Offset, PartitionIndex, Timestamp, TopicId};
+use ottla::types::{
+    LeaderEpoch, Monotonic, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId,
+    TransactionVersion,
+};
 
 const DIR: &str = "/data";
 /// Small, so that a few records fill one.
@@ -115,6 +118,19 @@ impl Run {
         let appended = partition.append(sent, self.clock.now())?;
         partition.visible(appended.end).await?;
         Ok(appended.base_offset.0)
+    }
+
+    /// Leaves a record of a transaction behind that no coordinator knows.
+    pub(crate) async fn leave_open(&self, topic: &str) {
+        let mut batch =
+            BatchBuilder::new().producer(ProducerId(7), ProducerEpoch(0), 0).transactional();
+        let timestamp = self.clock.now().wall;
+        batch.push(&NewRecord { timestamp, key: None, value: Some(b"open"), headers: &[] });
+        let partition = self.partition(topic).unwrap();
+        let sent = batch.build().unwrap().to_bytes();
+        let version = TransactionVersion::V2;
+        let appended = partition.append_beginning(sent, version, self.clock.now()).unwrap();
+        partition.visible(appended.end).await.unwrap();
     }
 
     pub(crate) async fn commit(&self, topic: &str, offset: i64) -> Result<(), String> {

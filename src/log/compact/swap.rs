@@ -76,6 +76,10 @@ impl Log {
             self.must(source.remove_index(), "remove the index of", &source.path)?;
             self.put_away(source, now)?;
         }
+        if cleaned.sources.len() > 1 {
+            // The new name must not outlive a source that a power cut brings back.
+            self.must(self.factory.fs.sync_dir(&dir), "sync", &dir)?;
+        }
         let path = &cleaned.segment.path;
         self.must(self.factory.fs.rename(&swap, path), "rename", &swap)?;
         self.names += 1;
@@ -249,6 +253,7 @@ fn finish(
         let marked = factory.mark_as_kafkas(range.start);
         marked.map_err(LogError::io("mark a segment in", dir))?;
     }
+    fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
     let swap = dir.join(swap_file(range.start));
     let path = dir.join(segment_file(range.start));
     fs.rename(&swap, &path).map_err(LogError::io("rename", &swap))

@@ -272,6 +272,14 @@ impl Content {
         self.pending.push(op);
     }
 
+    /// What the disk has once all that is dirty is written, as long as the file is.
+    fn on_disk(&self) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        self.pending.iter().for_each(|op| op.apply(&mut bytes));
+        bytes.resize(self.bytes.len(), 0);
+        bytes
+    }
+
     fn crash(&self, crash: Crash, random: &mut Random) -> Self {
         let mut bytes = self.durable.clone();
         match crash {
@@ -496,6 +504,23 @@ impl File for FaultyFile {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    /// What a failed sync has lost stands in the page cache only.
+    fn uncache(&self, position: u64, length: u64) {
+        let mut state = self.fs.state();
+        let Ok(content) = state.content(self.index) else { return };
+        let on_disk = content.on_disk();
+        let range = usize::try_from(position).unwrap_or(usize::MAX)
+            ..usize::try_from(position.saturating_add(length)).unwrap_or(usize::MAX);
+        for (at, byte) in content.bytes.iter_mut().enumerate() {
+            if range.contains(&at) {
+                *byte = on_disk.get(at).copied().unwrap_or(0);
+            }
+        }
+        if content.bytes == on_disk {
+            content.sync_failed = false;
+        }
     }
 }
 

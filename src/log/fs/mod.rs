@@ -255,7 +255,8 @@ pub trait File: Send + Sync + Debug {
         Ok(0..length)
     }
 
-    /// Says that a range, which must have been synced, need not stay in the page cache. A hint.
+    /// Says that a range need not stay in the page cache, whose dirty pages stay all the same: what is read
+    /// of it next is what the disk has or will get. A hint.
     fn uncache(&self, _position: u64, _length: u64) {}
 
     /// Fills `buffer` from `position` on.

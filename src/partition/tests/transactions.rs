@@ -392,8 +392,22 @@ fn compacting() -> PartitionConfig {
     PartitionConfig { log, compact: true, compaction, ..config }
 }
 
+#[test]
+fn without_syncs_a_record_on_disk_gives_way_only_to_one_that_is_there_too() {
+    let machine = Machine::quiet_on(FaultyFs::new());
+    let partition = machine.open(Durability::Os, Checkpoint::default());
+    partition.set_config(compacting());
+    let now = machine.clock.now();
+    for _ in 0..3 {
+        partition.append_own(with_keys(BatchBuilder::new(), &["a"]), now).unwrap();
+    }
+    assert!(partition.compaction_due(now.wall).unwrap().is_none(), "it may be lost");
+    sync(&partition);
+    assert!(partition.compaction_due(now.wall).unwrap().is_some());
+}
+
 /// Compacts as much as may be.
-pub(super) fn compact(partition: &Partition, now: Timestamp) -> Option<Compacted> {
+pub(super) fn compact(partition: &Arc<Partition>, now: Timestamp) -> Option<Compacted> {
     let cleanable = partition.compaction_due(now).unwrap()?;
     let done = partition.compact(cleanable, 1 << 20, now, &mut |_, _| Flow::Continue);
     Some(done.unwrap())
