@@ -222,6 +222,10 @@ impl Broker {
         let topic = self.registry.by_name(topic).ok_or(MarkerError::UnknownTopicOrPartition)?;
         let partition = topic.partition(index).ok_or(MarkerError::UnknownTopicOrPartition)?;
         let appended = partition.append_marker(marker, self.clock.now())?;
+        if self.partition_context.durability != Durability::Ephemeral {
+            // Markers wait for the disk under every setting: all of them in one round.
+            partition.request_sync();
+        }
         Ok(Appended::InPartition(Arc::clone(partition), appended.end))
     }
 
@@ -271,13 +275,6 @@ impl Broker {
             self.append_marker(marker, topic, *index)
         };
         let all: Vec<_> = markers.iter().map(append).collect();
-        if self.partition_context.durability != Durability::Ephemeral {
-            for appended in all.iter().flatten() {
-                if let Appended::InPartition(partition, _) = appended {
-                    partition.request_sync();
-                }
-            }
-        }
         let mut results = Vec::with_capacity(all.len());
         for appended in all {
             results.push(match appended {

@@ -270,17 +270,17 @@ impl Broker {
         let Reply::Describe(described) = described else {
             return Err(ShellError::WrongReply.into());
         };
-        let partitions = described.into_iter().flatten().flat_map(|row| row.partitions);
-        for (topic, indexes) in partitions {
+        let topics = described.into_iter().flatten().flat_map(|row| row.partitions);
+        let mut partitions = Vec::new();
+        for (topic, indexes) in topics {
             let Some(topic) = self.registry.by_name(&topic) else { continue };
-            for partition in indexes.iter().filter_map(|index| topic.partition(*index)) {
-                partition.request_sync();
-            }
-            for partition in indexes.iter().filter_map(|index| topic.partition(*index)) {
-                let end = partition.watermarks().log_end;
-                let durable = partition.durable(end).await;
-                durable.map_err(|error| ShellError::Storage(error.to_string()))?;
-            }
+            partitions.extend(indexes.iter().filter_map(|index| topic.partition(*index).cloned()));
+        }
+        partitions.iter().for_each(Partition::request_sync); // All of them in one round.
+        for partition in partitions {
+            let end = partition.watermarks().log_end;
+            let durable = partition.durable(end).await;
+            durable.map_err(|error| ShellError::Storage(error.to_string()))?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!
 //! Differs from Kafka: there a client that is quick meets 51 while the markers are written.
 
+use ottla::config::value::Durability;
 use ottla::protocol::ErrorCode;
 use ottla::protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnRequest, AddPartitionsToTxnTopic,
@@ -69,23 +70,31 @@ impl Producer {
         if matches!(rules, Rules::BeforeKip890) {
             self.add();
         }
+        self.produce(produce_version, self.partition, round);
+        self.end(end_version, rules, round);
+    }
+
+    fn produce(&mut self, version: i16, partition: i32, round: u64) {
         let mut batch =
             Batch::of(&["v"]).producer(self.producer_id, self.producer_epoch, self.sequence);
         batch.attributes |= TRANSACTIONAL;
         let request = ProduceRequest {
             transactional_id: Some(self.id.clone()),
-            ..kit::produce_request(&self.topic, self.partition, batch)
+            ..kit::produce_request(&self.topic, partition, batch)
         };
-        let answer = self.client.call(produce_version, &request);
+        let answer = self.client.call(version, &request);
         let code = answer.responses[0].partition_responses[0].error_code;
         assert_eq!(code, ErrorCode::None, "record of round {round}");
+    }
+
+    fn end(&mut self, version: i16, rules: Rules, round: u64) {
         let request = EndTxnRequest {
             transactional_id: self.id.clone(),
             producer_id: self.producer_id,
             producer_epoch: self.producer_epoch,
             committed: round.is_multiple_of(2),
         };
-        let answer = self.client.call(end_version, &request);
+        let answer = self.client.call(version, &request);
         assert_eq!(answer.error_code, ErrorCode::None, "end of round {round}");
         self.sequence += 1;
         if matches!(rules, Rules::Kip890) {
@@ -158,5 +167,31 @@ fn of_many_producers_at_once() {
             let end = kit::end_offset(&mut client, &topic, partition);
             u64::try_from(end) == Ok(2 * each * PRODUCERS / 4)
         });
+    }
+}
+
+/// Where an answer waits for no disk the markers still do: all of them for the same sync.
+#[test]
+fn over_many_partitions_without_a_sync_before_each_answer() {
+    const PARTITIONS: i32 = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start_with(|builder| {
+        let builder = builder.data_dir(folder.path());
+        builder.with_config(|config| config.ottla_durability = Durability::Os)
+    });
+    let mut client = broker.connect();
+    let topic = kit::topic(&mut client, PARTITIONS);
+    let mut producer = Producer::start(broker.connect(), &topic, 0);
+    for round in 0..5 {
+        for partition in 0..PARTITIONS {
+            producer.produce(12, partition, round);
+        }
+        let before = broker.broker().flusher.rounds().count;
+        producer.end(5, Rules::Kip890, round);
+        kit::until("the transaction has ended", || {
+            broker.broker().transaction_counts().ending == 0
+        });
+        let rounds = broker.broker().flusher.rounds().count - before;
+        assert!(rounds < 20, "{rounds} rounds of syncs");
     }
 }
