@@ -137,6 +137,25 @@ async fn a_handler_is_one_transaction_and_goes_on_after_a_restart() {
     ottla.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_has_room_for_the_largest_record_of_its_topic() {
+    let ottla = Ottla::builder().ephemeral().start().await.unwrap();
+    let cluster = Embedded::new(Arc::clone(ottla.broker()));
+    let configs = [("max.message.bytes".to_owned(), "2000000".to_owned())].into();
+    let topic = TopicSpec { name: "order-created".to_owned(), partitions: Some(1), configs };
+    cluster.ensure_topics(vec![topic]).await.unwrap();
+    order(&cluster, 1, &"a".repeat(1_990_000), 0).await;
+    let on_order = |_: OrderCreated, _: Cx| async { Err(permanent("no")) };
+    let app = App::new().service(service("payment").on(on_order).done());
+    let running = app.start(Arc::new(cluster.clone())).unwrap();
+    running.settle().await.unwrap();
+    let dead = committed(&cluster, "payment.dlq").await;
+    assert_eq!(dead.len(), 1);
+    assert!(dead[0].value.as_ref().unwrap().len() > 1_990_000);
+    running.stop().await;
+    ottla.stop().await.unwrap();
+}
+
 /// State and number of members, as a client over the network sees them.
 async fn describe(ottla: &Ottla, group: &str) -> (String, usize) {
     let addresses = ottla::client::Address::parse_list(&ottla.bootstrap_servers()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ pub struct App {
     services: Vec<Service>,
     sagas: Vec<Versions>,
     routes: Vec<Route>,
+    sagas_kept: Option<Duration>,
     instance: u32,
 }
 
@@ -43,6 +45,14 @@ impl App {
     #[must_use]
     pub fn saga(mut self, versions: Versions) -> Self {
         self.sagas.push(versions);
+        self
+    }
+
+    /// Sagas that have ended go after so long, where their versions do not say so themselves; without this they
+    /// stay for ever.
+    #[must_use]
+    pub fn keep_sagas(mut self, kept: Duration) -> Self {
+        self.sagas_kept = Some(kept);
         self
     }
 
@@ -83,9 +93,7 @@ impl App {
         let (owners, breakers) = (Arc::new(Owners::default()), Arc::new(Breakers::default()));
         let mut tasks = JoinSet::new();
         let mut groups = Vec::new();
-        let sagas = self.sagas.iter().cloned().map(|versions| Orchestrator::new(versions).into());
-        let services: Vec<Service> = self.services.iter().cloned().chain(sagas).collect();
-        for plan in plan::plans(&services)? {
+        for plan in plan::plans(&self.all_services())? {
             let status = Arc::new(Status::new(Arc::clone(&plan.group), changed.clone()));
             groups.push(Arc::clone(&status));
             let shared = Arc::new(Shared {
@@ -99,6 +107,17 @@ impl App {
             tasks.spawn(worker::run(shared, stop.subscribe()));
         }
         Ok(Running { handle: Handle { cluster, groups, changed, breakers }, tasks, stop })
+    }
+
+    /// The services, with those that its sagas are.
+    fn all_services(&self) -> Vec<Service> {
+        let kept = |versions: Versions| match (versions.kept(), self.sagas_kept) {
+            (None, Some(kept)) => versions.keep(kept),
+            (Some(_), _) | (None, None) => versions,
+        };
+        let sagas = self.sagas.iter().cloned().map(kept);
+        let sagas = sagas.map(|versions| Service::from(Orchestrator::new(versions)));
+        self.services.iter().cloned().chain(sagas).collect()
     }
 }
 

@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use super::plan::Plan;
 use crate::client::cluster::{Cluster, ClusterError, ReadFrom, Stored, TopicPartition, TopicSpec};
+use crate::services::envelope::VALUE_BYTES_MAX;
 
 /// Bytes of one read while state is loaded.
 const LOAD_BYTES: usize = 4 << 20;
 /// How long dead letters, redriven records and intents of effects are kept.
 const KEPT_DAYS: i64 = 30;
 const DAY_MS: i64 = 86_400_000;
+/// Bytes of a batch in topics that take whole records of others with what is said about them: an event is read up
+/// to [`VALUE_BYTES_MAX`], and its topic may have been told to take that. 1 MiB for headers.
+const WHOLE_RECORD_BYTES: usize = VALUE_BYTES_MAX + (1 << 20);
+/// The same where the record lies in base64 within JSON.
+const ENCODED_RECORD_BYTES: usize = WHOLE_RECORD_BYTES / 3 * 4 + (1 << 20);
 
 /// How the partitions of a group's topics lie.
 #[derive(Clone, Debug)]
@@ -37,14 +43,16 @@ pub(super) async fn ensure(cluster: &dyn Cluster, plan: &Plan) -> Result<Layout,
         partition_count = partition_count.max(count.unwrap_or(1));
     }
     let mut own = vec![
-        kept(plan.retry_topic(), partition_count, "delete"),
-        kept(plan.dlq.to_string(), partition_count, "delete"),
-        compacted(plan.own_topic("park"), partition_count),
-        compacted(plan.own_topic("timer"), partition_count),
+        taking(WHOLE_RECORD_BYTES, kept(plan.retry_topic(), partition_count, "delete")),
+        taking(WHOLE_RECORD_BYTES, kept(plan.dlq.to_string(), partition_count, "delete")),
+        taking(ENCODED_RECORD_BYTES, compacted(plan.own_topic("park"), partition_count)),
+        taking(ENCODED_RECORD_BYTES, compacted(plan.own_topic("timer"), partition_count)),
         kept(plan.own_topic("seen"), partition_count, "compact,delete"),
         kept(plan.own_topic("intent"), partition_count, "compact,delete"),
     ];
-    own.extend(plan.by_topics().map(|topic| kept(topic.to_string(), partition_count, "delete")));
+    own.extend(plan.by_topics().map(|topic| {
+        taking(WHOLE_RECORD_BYTES, kept(topic.to_string(), partition_count, "delete"))
+    }));
     cluster.ensure_topics(own).await?;
 
     let mut counts = BTreeSet::new();
@@ -60,6 +68,12 @@ pub(super) async fn ensure(cluster: &dyn Cluster, plan: &Plan) -> Result<Layout,
 pub(super) fn compacted(name: String, partitions: i32) -> TopicSpec {
     let configs = [("cleanup.policy".to_owned(), "compact".to_owned())].into();
     TopicSpec { name, partitions: Some(partitions), configs }
+}
+
+/// The same, for batches of so many bytes.
+fn taking(bytes: usize, mut topic: TopicSpec) -> TopicSpec {
+    topic.configs.insert("max.message.bytes".to_owned(), bytes.to_string());
+    topic
 }
 
 fn kept(name: String, partitions: i32, policy: &str) -> TopicSpec {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::check::{DataError, typed};
 use super::definition::{Action, Answer, Build, Definition, LIFECYCLE_TOPIC, Step, Wait};
 use crate::services::event::{Command, Event};
 use crate::services::policy::Retry;
@@ -63,9 +64,28 @@ impl<D: Serialize + DeserializeOwned + 'static> Saga<D> {
             deadline: None,
             lifecycle_topic: LIFECYCLE_TOPIC.into(),
             steps: Vec::new(),
-            check: Arc::new(|data| read::<D>(data).map(drop)),
+            about: None,
+            check: Arc::new(|data| typed::<D>(data).map(drop)),
         };
         Self { definition, data: PhantomData }
+    }
+
+    /// The field of the data that says what a saga is about, such as `order_id`. Where it is missing at the
+    /// start it is the saga's id; it is told with every event of the saga's life.
+    #[must_use]
+    pub fn about(mut self, field: impl Into<Arc<str>>) -> Self {
+        self.definition.about = Some(field.into());
+        self
+    }
+
+    /// What the data has to be beside its type: no saga begins with data that this refuses.
+    #[must_use]
+    pub fn check(
+        mut self,
+        check: impl Fn(&D) -> Result<(), DataError> + Send + Sync + 'static,
+    ) -> Self {
+        self.definition.check = Arc::new(move |data| check(&typed::<D>(data)?));
+        self
     }
 
     /// The route that starts it: `POST /api/saga/order`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::check::DataError;
 use crate::services::policy::Retry;
 use crate::services::unit::Emission;
 
@@ -19,7 +20,9 @@ pub(super) const LIFECYCLE_TOPIC: &str = "saga_domain_events";
 pub(super) type Build = Arc<dyn Fn(&Value) -> Result<Emission, String> + Send + Sync>;
 /// Changes the saga's data by the answer's body.
 pub(super) type Save = Arc<dyn Fn(&mut Value, &Value) -> Result<(), String> + Send + Sync>;
-/// Whether data, or an answer, will do; the text says why not.
+/// Whether a saga can be begun with this data.
+pub(super) type DataCheck = Arc<dyn Fn(&Value) -> Result<(), DataError> + Send + Sync>;
+/// Whether an answer will do; the text says why not.
 pub(super) type Check = Arc<dyn Fn(&Value) -> Result<(), String> + Send + Sync>;
 /// Whether a step is wanted with this data.
 pub(super) type Condition = Arc<dyn Fn(&Value) -> Result<bool, String> + Send + Sync>;
@@ -41,8 +44,11 @@ pub struct Definition {
     pub lifecycle_topic: Arc<str>,
     /// In their order; at least one, no name twice.
     pub steps: Vec<Step>,
+    /// The field of the data that says what a saga is about. Where it is missing at the start it is the saga's
+    /// id; it is told with every event of the saga's life.
+    pub about: Option<Arc<str>>,
     /// Whether data is what the saga works with.
-    pub(super) check: Check,
+    pub(super) check: DataCheck,
 }
 
 /// A step.
@@ -119,9 +125,21 @@ impl Definition {
     /// Whether a saga can be begun with this data.
     ///
     /// # Errors
-    /// What is wrong with it.
-    pub fn check(&self, data: &Value) -> Result<(), String> {
-        (self.check)(data)
+    /// The first field that is wrong, and why.
+    pub fn check(&self, data: &Value) -> Result<(), DataError> {
+        match self.with_about(data, "new") {
+            Some(filled) => (self.check)(&filled),
+            None => (self.check)(data),
+        }
+    }
+
+    /// The data with what the saga is about, where it does not say that itself.
+    pub(super) fn with_about(&self, data: &Value, saga_id: &str) -> Option<Value> {
+        let field = self.about.as_deref()?;
+        let fields = data.as_object().filter(|all| all.get(field).is_none_or(Value::is_null))?;
+        let mut filled = fields.clone();
+        filled.insert(field.to_owned(), saga_id.into());
+        Some(Value::Object(filled))
     }
 
     /// The consumer group.
@@ -217,6 +235,7 @@ impl Action {
 pub struct Versions {
     name: Arc<str>,
     by_version: BTreeMap<u32, Arc<Definition>>,
+    kept: Option<Duration>,
 }
 
 impl Versions {
@@ -227,7 +246,7 @@ impl Versions {
     pub fn of(definition: impl Into<Definition>) -> Result<Self, String> {
         let definition = definition.into();
         let name = definition.name.clone();
-        Self { name, by_version: BTreeMap::new() }.and(definition)
+        Self { name, by_version: BTreeMap::new(), kept: None }.and(definition)
     }
 
     /// With another one, so that sagas which began with it come to their end.
@@ -247,6 +266,18 @@ impl Versions {
             return Err(format!("saga {} has version {version} twice", self.name));
         }
         Ok(self)
+    }
+
+    /// Sagas that have ended go after so long; without this they stay for ever.
+    #[must_use]
+    pub fn keep(mut self, kept: Duration) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// How long sagas that have ended are kept.
+    pub fn kept(&self) -> Option<Duration> {
+        self.kept
     }
 
     /// The saga's name.

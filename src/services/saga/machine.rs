@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::definition::{Definition, Versions};
-use super::moves::Turn;
+use super::moves::{Turn, after};
 use super::record::{DATA_BYTES_MAX, Phase, Record, Status};
 use crate::services::ids;
 use crate::services::unit::Emission;
@@ -136,6 +136,8 @@ pub struct Decision {
     pub timers: Vec<Timer>,
     /// Events to wait for.
     pub watches: Vec<Watch>,
+    /// Whether the saga's record has been kept long enough, and goes.
+    pub is_forgotten: bool,
 }
 
 impl Decision {
@@ -148,6 +150,7 @@ impl Decision {
             lifecycle: Vec::new(),
             timers: Vec::new(),
             watches: Vec::new(),
+            is_forgotten: false,
         }
     }
 }
@@ -164,9 +167,32 @@ pub fn decide(
     event: Event,
     now: Timestamp,
 ) -> Decision {
+    let mut decision = decide_on(versions, record, event, now);
+    let goes_at = decision.record.as_ref().and_then(|record| goes_at(versions, record));
+    if let Some(goes_at) = goes_at {
+        decision.timers.retain(|timer| !matches!(timer, Timer::Saga(_)));
+        decision.timers.push(Timer::Saga(Some(goes_at)));
+    }
+    decision
+}
+
+/// When a saga's record goes: a while after its end, by the timer that its deadline had before.
+fn goes_at(versions: &Versions, record: &Record) -> Option<Timestamp> {
+    let kept = versions.kept()?;
+    let ended_at = record.ended_at.filter(|_| record.status.is_end())?;
+    Some(after(ended_at, kept))
+}
+
+fn decide_on(
+    versions: &Versions,
+    record: Option<&Record>,
+    event: Event,
+    now: Timestamp,
+) -> Decision {
     let ignored = |why| Decision::nothing(Verdict::Ignored(why));
     match (record, event) {
         (None, Event::Start { saga_id, data, correlation_id, traceparent }) => {
+            let filled = versions.newest().with_about(&data, &saga_id);
             let record = Record {
                 saga_id,
                 name: versions.name().to_string(),
@@ -178,7 +204,7 @@ pub fn decide(
                 phase: Phase::Run,
                 done: Vec::new(),
                 start_digest: digest(&data),
-                data,
+                data: filled.unwrap_or(data),
                 awaiting: None,
                 correlation_id,
                 traceparent,
@@ -201,6 +227,11 @@ pub fn decide(
             None,
             Event::Reply { .. } | Event::StepDue { .. } | Event::SagaDue | Event::Operator { .. },
         ) => ignored("no such saga"),
+        (Some(record), Event::SagaDue) if record.status.is_end() => {
+            let is_forgotten = goes_at(versions, record).is_some_and(|at| at <= now);
+            let verdict = if is_forgotten { Verdict::Accepted } else { Verdict::Ignored("ended") };
+            Decision { is_forgotten, ..Decision::nothing(verdict) }
+        }
         (Some(record), _) if record.status.is_end() => ignored("ended"),
         (Some(record), event) => match versions.get(record.version) {
             Some(definition) => go_on(definition, record, event, now),

@@ -13,6 +13,7 @@
 //! - A saga ends once: `completed`, `compensated` or `failed`; or it is `stuck`, waits for somebody, and says why.
 
 mod builder;
+mod check;
 mod definition;
 mod machine;
 mod moves;
@@ -24,6 +25,7 @@ mod tests;
 pub mod yaml;
 
 pub use builder::{Saga, StepBuilder};
+pub use check::DataError;
 pub use definition::{Action, Answer, Definition, Step, Versions, Wait};
 pub use machine::{
     Answered, Decision, Event, Lifecycle, Operation, Timer, Verdict, Watch, command_id, decide,

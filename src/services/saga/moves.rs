@@ -516,6 +516,9 @@ impl<'a> Turn<'a> {
             "status": record.status.name(),
             "correlation_id": record.correlation_id,
         });
+        if let Some(field) = self.definition.about.as_deref() {
+            body[field] = record.data[field].clone();
+        }
         let reason = record.stuck_because.as_ref().or(record.reason.as_ref());
         let more = [("step", record.step.as_ref()), ("reason", reason)];
         for (field, value) in more {
@@ -548,7 +551,8 @@ impl<'a> Turn<'a> {
     }
 }
 
-fn after(now: Timestamp, wait: Duration) -> Timestamp {
+/// So much later.
+pub(super) fn after(now: Timestamp, wait: Duration) -> Timestamp {
     now.plus_ms(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX))
 }
 

@@ -331,6 +331,9 @@ impl Orchestrator {
             Verdict::Ignored(_) => return Ok(()),
             Verdict::Refused(why) => return Err(permanent("saga-refused").because(why)),
         }
+        if decision.is_forgotten {
+            cx.remove(&self.records, saga_id)?;
+        }
         if let Some(record) = &decision.record {
             record.encode().map_err(|error| permanent("record-too-large").because(error))?;
             cx.put(&self.records, saga_id, record)?;

@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::{Location, Spanned};
 
+use super::check::DataError;
 use super::definition::{
-    Action, Answer, Build, Check, Condition, Definition, KeyOf, LIFECYCLE_TOPIC, Save, Step, Wait,
+    Action, Answer, Build, Check, Condition, DataCheck, Definition, KeyOf, LIFECYCLE_TOPIC, Save,
+    Step, Wait,
 };
 use super::template::{Template, text_of};
 use crate::services::event::Envelope;
@@ -28,6 +30,7 @@ struct File {
     http: Option<Spanned<String>>,
     deadline: Option<Spanned<String>>,
     lifecycle: Option<String>,
+    about: Option<String>,
     #[serde(default)]
     required: Vec<String>,
     steps: Vec<StepEntry>,
@@ -149,9 +152,9 @@ impl Checking<'_> {
             self.complain(wrong.referenced, "http: `POST /path`");
         }
         let required = file.required;
-        let check: Check = Arc::new(move |data| {
+        let check: DataCheck = Arc::new(move |data| {
             let missing = required.iter().find(|field| data.get(field).is_none_or(Value::is_null));
-            missing.map_or(Ok(()), |field| Err(format!("missing field `{field}`")))
+            missing.map_or(Ok(()), |field| Err(DataError::new(field, "is missing")))
         });
         Definition {
             name: file.saga.value.into(),
@@ -159,6 +162,7 @@ impl Checking<'_> {
             http: file.http.map(|http| http.value.into()),
             deadline: file.deadline.and_then(|deadline| self.span(&deadline)),
             lifecycle_topic: file.lifecycle.map_or(LIFECYCLE_TOPIC.into(), Into::into),
+            about: file.about.map(Into::into),
             steps: file.steps.into_iter().map(|step| self.step(step)).collect(),
             check,
         }

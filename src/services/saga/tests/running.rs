@@ -1,6 +1,7 @@
 //! A saga on the runtime, with its participants, on a cluster in memory.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -150,4 +151,25 @@ async fn a_saga_goes_on_from_its_record_after_a_restart() {
     };
     let shipped = bench.cluster.records("shipping_domain_events");
     assert_eq!(shipped.iter().map(value).filter(|it| !it.is_null()).count(), 1);
+}
+
+#[tokio::test]
+async fn a_saga_that_has_ended_goes_after_a_while_and_its_id_is_free() {
+    let bench = Bench::new();
+    let running =
+        app().keep_sagas(Duration::from_secs(3600)).start(Arc::new(bench.cluster.clone()));
+    let running = running.unwrap();
+    running.settle().await.unwrap();
+    bench.order("s-1", "o-1").await;
+    let due = running.settle().await.unwrap().unwrap();
+    assert_eq!(saga(&running, "s-1").ended_at.unwrap().plus_ms(3_600_000), due);
+    bench.run_out(&running).await;
+    assert_eq!(running.row("saga.order", "s-1"), None);
+    let last = bench.cluster.records("ottla.saga.order").pop().unwrap();
+    assert_eq!((last.key.as_deref(), last.value), (Some(&b"s-1"[..]), None));
+    assert_eq!(bench.lifecycle("s-1").last().map(String::as_str), Some("saga_completed"));
+    bench.order("s-1", "o-2").await;
+    running.settle().await.unwrap();
+    assert_eq!(saga(&running, "s-1").data["order_id"], "o-2");
+    running.stop().await;
 }

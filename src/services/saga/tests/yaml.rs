@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::services::saga::{
-    Answered, Decision, Event, Phase, Record, Status, Versions, command_id, decide, yaml,
+    Answered, DataError, Decision, Event, Phase, Record, Status, Verdict, Versions, command_id,
+    decide, yaml,
 };
 use crate::types::Timestamp;
 
@@ -99,7 +100,21 @@ fn data_without_what_is_required_begins_no_saga() {
     let versions = Versions::of(yaml::parse("order.yaml", example()).unwrap()).unwrap();
     let refused = decide(&versions, None, start(json!({ "order_id": "o-1" })), Timestamp(0));
     assert_eq!(refused.record, None);
-    assert_eq!(versions.newest().check(&json!({})), Err("missing field `order_id`".to_owned()));
+    let missing = DataError::new("items", "is missing");
+    assert_eq!(versions.newest().check(&json!({})), Err(missing));
+}
+
+#[test]
+fn what_a_saga_is_about_is_its_id_where_the_data_does_not_say_it_and_is_told_of_its_life() {
+    let versions = Versions::of(yaml::parse("order.yaml", example()).unwrap()).unwrap();
+    let data = json!({ "items": [], "total": 5 });
+    assert_eq!(versions.newest().check(&data), Ok(()));
+    let begun = decide(&versions, None, start(data.clone()), Timestamp(0));
+    let record = begun.record.unwrap();
+    assert_eq!(record.data, json!({ "items": [], "total": 5, "order_id": "s" }));
+    assert_eq!(begun.lifecycle[0].body["order_id"], "s");
+    let again = decide(&versions, Some(&record), start(data), Timestamp(0));
+    assert_eq!(again.verdict, Verdict::Ignored("started before"));
 }
 
 fn check(text: &str, expected: &[&str]) {
