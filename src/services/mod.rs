@@ -10,6 +10,7 @@ pub mod dlq;
 pub mod envelope;
 mod error;
 mod event;
+pub mod http;
 pub mod ids;
 pub mod modules;
 mod policy;
