@@ -9,8 +9,10 @@ mod groups;
 mod log;
 mod records;
 mod serve;
+mod services;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;
 mod txns;
 mod why;
