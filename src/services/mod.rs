@@ -16,6 +16,7 @@ pub mod modules;
 mod policy;
 pub mod publish;
 pub mod rate;
+pub mod replay;
 pub mod reply;
 pub mod runtime;
 pub mod saga;
