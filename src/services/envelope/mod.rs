@@ -4,7 +4,7 @@
 //! | name | value |
 //! | --- | --- |
 //! | `cloudevents` | the event; what is about it is in headers `ce_...` alone. Read in structured mode too: `{specversion, id, source, type, data}` |
-//! | `flat` | `{eventType, eventId, timestamp}` and the event's fields beside them; or the name in the header `event-type` |
+//! | `flat` | `{eventType, eventId, timestamp}`, `sagaId` within a saga, and the event's fields beside them; or the name in the header `event-type` |
 //! | `payload` | `{eventId, eventType, timestamp, version, source, payload}` |
 //! | `command` | `{command, payload, saga_id, correlation_id, source_service, timestamp}` |
 //! | `domain` | `{event_type, aggregate_id, aggregate_type, event_data, event_version, occurred_at}` |

@@ -305,7 +305,8 @@ fn envelopes_are_written_as_the_documents_have_them() {
     assert_eq!(value(Envelope::CloudEvents, "order-created", "OrderCreated"), body);
     assert_eq!(
         value(Envelope::Flat, "order-created", "OrderCreated"),
-        json!({"eventType": "OrderCreated", "eventId": "e-1", "timestamp": at, "order_id": "order-123"})
+        json!({"eventType": "OrderCreated", "eventId": "e-1", "timestamp": at, "sagaId": "saga-123",
+            "order_id": "order-123"})
     );
     assert_eq!(
         value(Envelope::Payload, "user-events", "user.registered"),
@@ -337,7 +338,8 @@ fn an_emission_says_more_than_the_runtime() {
         write(&emission(Envelope::Flat, "user.created", "user.created", body), &about("e-1"));
     assert_eq!(
         written(&flat),
-        json!({"eventType": "user.created", "eventId": "own", "timestamp": 5, "userId": "u-1"})
+        json!({"eventType": "user.created", "eventId": "own", "timestamp": 5, "sagaId": "saga-123",
+            "userId": "u-1"})
     );
     assert_eq!(headers::text(&flat.headers, "ce_id"), Some("own"));
     assert_eq!(headers::text(&flat.headers, "event-type"), Some("user.created"));

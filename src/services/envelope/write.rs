@@ -94,13 +94,17 @@ fn value(emission: &Emission, all: &Headers, about: &About) -> Value {
     }
 }
 
-/// The event's own fields, and what is about it where it leaves that out or empty. A body that is no object is
+/// The event's own fields, and what is about it where it leaves that out or empty; the saga too, which participants
+/// that read no headers need. A body that is no object is
 /// the field `value`.
 fn flat(emission: &Emission, all: &Headers) -> Value {
     let mut fields = Map::new();
     fields.insert("eventType".to_owned(), (*emission.name).into());
     fields.insert("eventId".to_owned(), headers::text(all, headers::CE_ID).into());
     fields.insert("timestamp".to_owned(), headers::text(all, headers::CE_TIME).into());
+    if let Some(saga_id) = headers::text(all, headers::SAGA_ID) {
+        fields.insert("sagaId".to_owned(), saga_id.into());
+    }
     match &emission.body {
         Value::Object(body) => {
             for (key, value) in body {

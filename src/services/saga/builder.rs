@@ -165,6 +165,15 @@ impl<D: Serialize + DeserializeOwned + 'static, R> StepBuilder<D, R> {
         self
     }
 
+    /// The undo command says in this field of its body why the saga turned back. Without meaning before `undo`.
+    #[must_use]
+    pub fn undo_because(mut self, field: &str) -> Self {
+        if let Some(undo) = &mut self.step.undo {
+            undo.reason_field = Some(field.into());
+        }
+        self
+    }
+
     /// How long the answer is waited for, 30 s if not given. Then what is done is undone, this step included.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {

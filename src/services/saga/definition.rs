@@ -82,6 +82,8 @@ pub struct Action {
     /// How often, and after which pauses, it is sent again where the answer was that it may go well another time.
     /// For undoing, every failure counts.
     pub retry: Retry,
+    /// For undoing: the field of the command's body that says why the saga turned back.
+    pub reason_field: Option<Arc<str>>,
 }
 
 /// How the answer to a command comes.
@@ -220,7 +222,14 @@ impl Action {
 
     /// No command.
     pub(super) fn wait(answer: Answer) -> Self {
-        Self { build: None, answer, timeout: TIMEOUT, resend: 0, retry: Retry::default() }
+        Self {
+            build: None,
+            answer,
+            timeout: TIMEOUT,
+            resend: 0,
+            retry: Retry::default(),
+            reason_field: None,
+        }
     }
 
     /// The same, as undoing is done: patiently.

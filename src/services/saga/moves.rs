@@ -404,6 +404,11 @@ impl<'a> Turn<'a> {
         if let Some(mut command) = command {
             let is_answered = matches!(action.answer, Answer::Reply);
             command.headers.extend(self.headers(&id, step, phase, is_answered));
+            if let (Some(field), Some(reason)) = (&action.reason_field, &self.record.reason)
+                && let Some(body) = command.body.as_object_mut()
+            {
+                body.insert(field.to_string(), reason.as_str().into());
+            }
             self.out.commands.push(command);
         }
         let (attempt, retries, resends) =
