@@ -1,8 +1,7 @@
 //! Reads records: asks the leaders of all wanted partitions at the same time, checks and unpacks
-//! what they send. A reader of committed records is sent those of aborted transactions too, with a list
-//! of their producers, and leaves them out here (KIP-98).
+//! what they send.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -11,29 +10,17 @@ use super::error::{ClientError, is_passing};
 use super::wire::{Client, NamedPartition};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::fetch::{
-    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
-    Records,
+    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, Records,
 };
 use crate::records::compression::DECOMPRESSED_LIMIT;
-use crate::records::{
-    BatchHeader, ControlRecord, EndMarker, HeaderError, Outcome, OwnedRecord, ValidBatch,
-};
-use crate::types::{NodeId, Offset, ProducerId};
+use crate::records::{BatchHeader, HeaderError, OwnedRecord, ValidBatch};
+use crate::types::{NodeId, Offset};
 
 /// Bytes wanted in one answer, and of one partition in it; one batch comes whatever its size.
 const BYTES_MAX: i32 = 16 * 1024 * 1024;
 const PARTITION_BYTES_MAX: i32 = 1024 * 1024;
 /// How much longer than it was told to wait a broker may take, in ms.
 const GRACE_MS: u64 = 25_000;
-
-/// Which records are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// All, those of transactions that are open or were aborted included.
-    Uncommitted,
-    /// Committed ones, up to the first open transaction.
-    Committed,
-}
 
 /// What one partition gave.
 #[derive(Clone, Debug)]
@@ -62,19 +49,6 @@ impl Client {
         positions: &[(NamedPartition, Offset)],
         wait_ms: u32,
     ) -> Result<Vec<Fetched>, ClientError> {
-        self.fetch_as(Isolation::Uncommitted, positions, wait_ms).await
-    }
-
-    /// The same for a reader of records of this kind.
-    ///
-    /// # Errors
-    /// Those of [`Client::fetch`].
-    pub async fn fetch_as(
-        &mut self,
-        isolation: Isolation,
-        positions: &[(NamedPartition, Offset)],
-        wait_ms: u32,
-    ) -> Result<Vec<Fetched>, ClientError> {
         let partitions: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
         let mut offsets: BTreeMap<_, _> = positions.iter().cloned().collect();
         let mut waiting: Vec<(NodeId, Sent<FetchRequest>)> = Vec::new();
@@ -82,10 +56,7 @@ impl Client {
             let connection = self.node(node).await?;
             // Later versions name topics by id.
             let version = connection.version::<FetchRequest>(12)?;
-            let request = FetchRequest {
-                isolation_level: i8::from(isolation == Isolation::Committed),
-                ..request(&partitions, &offsets, wait_ms)
-            };
+            let request = request(&partitions, &offsets, wait_ms);
             waiting.push((node, connection.send(version, &request).await?));
         }
         let mut fetched = Vec::new();
@@ -126,9 +97,7 @@ impl Client {
         }
         ClientError::check(|| fetched.partition.to_string(), code, None)?;
         let Records::Bytes(bytes) = data.records else { return Ok(Some(fetched)) };
-        // Null unless committed records were asked for: then nothing is left out.
-        let aborted = Aborted::new(data.aborted_transactions.unwrap_or_default());
-        unpack(bytes, aborted, &mut fetched)?;
+        unpack(bytes, &mut fetched)?;
         Ok(Some(fetched))
     }
 }
@@ -170,50 +139,8 @@ fn by_partition(answer: FetchResponse) -> impl Iterator<Item = (NamedPartition, 
     })
 }
 
-/// Whose transactional batches are to be left out, as the walk over a partition's batches goes on.
-#[derive(Debug, Default)]
-struct Aborted {
-    /// By first offset.
-    coming: VecDeque<AbortedTransaction>,
-    open: BTreeSet<ProducerId>,
-}
-
-impl Aborted {
-    fn new(mut all: Vec<AbortedTransaction>) -> Self {
-        all.sort_by_key(|aborted| aborted.first_offset);
-        Self { coming: all.into(), open: BTreeSet::new() }
-    }
-
-    /// Whether the records of the next batch are aborted.
-    fn has(&mut self, header: &BatchHeader) -> bool {
-        while let Some(next) = self.coming.front()
-            && next.first_offset <= header.last_offset().0
-        {
-            self.open.insert(ProducerId(next.producer_id));
-            self.coming.pop_front();
-        }
-        header.attributes.is_transactional() && self.open.contains(&header.producer_id)
-    }
-
-    /// A marker ends what its producer has aborted.
-    fn end(&mut self, batch: &ValidBatch) {
-        let Ok(records) = batch.records(DECOMPRESSED_LIMIT) else { return };
-        for record in records.iter().flatten() {
-            if let Some(ControlRecord::End(EndMarker { outcome: Outcome::Abort, .. })) =
-                ControlRecord::decode(&record)
-            {
-                self.open.remove(&batch.header().producer_id);
-            }
-        }
-    }
-}
-
 /// Takes the whole batches out of `bytes`; the last may be cut short, then it comes again.
-fn unpack(
-    mut bytes: Bytes,
-    mut aborted: Aborted,
-    fetched: &mut Fetched,
-) -> Result<(), ClientError> {
+fn unpack(mut bytes: Bytes, fetched: &mut Fetched) -> Result<(), ClientError> {
     let offset = fetched.next_offset;
     let bad = |problem: String, fetched: &Fetched| ClientError::Records {
         subject: format!("{} at offset {}", fetched.partition, fetched.next_offset),
@@ -235,10 +162,7 @@ fn unpack(
         }
         let batch = ValidBatch::parse_stored(bytes.split_to(size));
         let batch = batch.map_err(|error| bad(error.to_string(), fetched))?;
-        let is_aborted = aborted.has(&header);
-        if header.attributes.is_control() {
-            aborted.end(&batch);
-        } else if !is_aborted {
+        if !header.attributes.is_control() {
             let records = batch.records(DECOMPRESSED_LIMIT);
             let records = records.map_err(|error| bad(error.to_string(), fetched))?;
             for record in &records {

@@ -22,6 +22,9 @@ config_keys! {
         "advertised.listeners" => advertised_listeners: Option<Endpoints> = None,
             { importance: HIGH.importance,
               valid: Valid::Form("NAME://HOST:PORT, with commas between; no two of one name") };
+        /// Who makes workflows and answers in the pack `workflow`: `echo` says what it was asked, and
+        /// needs no network.
+        "ai.provider" => ai_provider: String = "echo".to_owned(), { valid: Valid::OneOf(&["echo"]) };
         /// Whether asking for an unknown topic makes it.
         "auto.create.topics.enable" => auto_create_topics_enable: bool = true,
             { importance: HIGH.importance };
@@ -221,6 +224,15 @@ config_keys! {
         "node.id" => node_id: i32 = 1,
             { valid: Valid::AtLeast(0), importance: HIGH.importance,
               kafka_default: Some("(required)") };
+        /// Whom the pack `notify` tells of `system.alerts`: an address, or a user's id.
+        "notify.alerts.to" => notify_alerts_to: String = "operator".to_owned();
+        /// How the pack `notify` sends what it sends: as lines of the log, or as files of a maildir.
+        "notify.channel" => notify_channel: String = "console".to_owned(),
+            { valid: Valid::OneOf(&["console", "maildir"]) };
+        /// Whom the mails of the pack `notify` come from.
+        "notify.from" => notify_from: String = "ottla@localhost".to_owned();
+        /// The folder of the maildir, which is made where it is not there.
+        "notify.maildir" => notify_maildir: Option<String> = None;
         /// The partitions of topics that are made on demand or with -1.
         "num.partitions" => num_partitions: i32 = 3,
             { valid: Valid::AtLeast(1), kafka_default: Some("1") };
@@ -243,6 +255,11 @@ config_keys! {
         /// The segment size of `__consumer_offsets`, in bytes.
         "offsets.topic.segment.bytes" => offsets_topic_segment_bytes: i32 = 104_857_600,
             { valid: Valid::AtLeast(1_048_576), importance: HIGH.importance };
+        /// What the fake provider of the pack `orders` charges at most; it declines what is over it.
+        "orders.payment.limit" => orders_payment_limit: f64 = 10_000.0;
+        /// What the pack `orders` has of each product at first, as `PRODUCT=COUNT` with commas
+        /// between; of a product that is not named there is no end.
+        "orders.stock" => orders_stock: Option<String> = None;
         /// Where the data is. Null: `log.dirs`, else `log.dir`, else `./ottla-data`.
         "ottla.data.dir" => ottla_data_dir: Option<String> = None, { importance: HIGH.importance };
         /// When a write is safe from a power cut: `fsync` before it is visible and before
@@ -270,17 +287,10 @@ config_keys! {
         /// The most transactional ids. Beyond it the one is forgotten that has been idle longest.
         "ottla.max.transactional.ids" => ottla_max_transactional_ids: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
-        /// Services that come with ottla and run beside the broker, by name with commas between.
-        "ottla.packs" => ottla_packs: Vec<String> = Vec::new(),
-            { importance: HIGH.importance, valid: Valid::Form("names of packs, with commas between") };
         /// What to do with a replication factor above the number of nodes: `clamp` makes as many
         /// replicas as there are nodes, `strict` refuses it as Kafka does.
         "ottla.replication.factor.policy" => ottla_replication_factor_policy: ReplicationPolicy =
             ReplicationPolicy::Clamp, { valid: Valid::OneOf(&["clamp", "strict"]) };
-        /// The port of the API of services, at the address `ottla.http.host`; 0 takes any free one, `off`
-        /// has none. Nothing listens there without services.
-        "ottla.services.port" => ottla_services_port: HttpPort = HttpPort::On(9000),
-            { importance: HIGH.importance, valid: Valid::Form("a port number or off") };
         /// How many ms after its last write a producer's sequence is forgotten.
         "producer.id.expiration.ms" => producer_id_expiration_ms: i32 = 86_400_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low, change: Change::Dynamic };

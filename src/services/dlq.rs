@@ -275,8 +275,7 @@ fn decision(letter: &DeadLetter, name: &str, value: &str) -> ToSend {
     }
 }
 
-/// The headers that a record has of its own.
-pub(super) fn own_headers(all: &Headers) -> Headers {
+fn own_headers(all: &Headers) -> Headers {
     all.iter().filter(|(name, _)| !OF_COPIES.contains(&&**name)).cloned().collect()
 }
 

@@ -1,8 +1,17 @@
 //! Modules: services and sagas that belong together and come with ottla, ready to be run as packs.
 
+pub mod ai;
+pub mod auth;
+mod body;
+pub mod notify;
+pub mod orders;
 mod route;
+#[cfg(test)]
+mod testing;
+pub mod workflow;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::route::{FieldError, Fields, Posted, Route};
 use super::saga::Versions;
@@ -11,7 +20,10 @@ use super::unit::Emission;
 use crate::config::broker::BrokerConfig;
 
 /// The packs that there are, by name.
-pub const PACKS: &[&str] = &[];
+pub const PACKS: &[&str] = &["notify", "orders", "workflow"];
+
+/// How long modules take an event with the same id and key for the same event.
+const DEDUP: Duration = Duration::from_secs(7 * 86_400);
 
 /// Services and sagas under one name.
 #[derive(Clone, Debug)]
@@ -102,8 +114,13 @@ fn known(packs: &[&str]) -> String {
 ///
 /// # Errors
 /// [`PackError`]: no such pack, or a setting that it cannot work with.
-pub fn pack(name: &str, _settings: &BrokerConfig) -> Result<Module, PackError> {
-    Err(PackError::Unknown { name: name.to_owned() })
+pub fn pack(name: &str, settings: &BrokerConfig) -> Result<Module, PackError> {
+    match name {
+        "notify" => notify::module(settings),
+        "orders" => orders::module(settings),
+        "workflow" => ai::Provider::named(&settings.ai_provider).map(workflow::module),
+        _ => Err(PackError::Unknown { name: name.to_owned() }),
+    }
 }
 
 #[cfg(test)]
