@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -17,19 +18,25 @@ const SHARE_MIN: usize = 8;
 pub struct Tasks {
     running: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
     stop: watch::Sender<bool>,
+    /// Where they run: not where somebody calls from whose threads are busy, or end before the broker.
+    runtime: Option<Handle>,
 }
 
 impl Default for Tasks {
     fn default() -> Self {
-        Self { running: Mutex::default(), stop: watch::Sender::new(false) }
+        let (running, stop) = (Mutex::default(), watch::Sender::new(false));
+        Self { running, stop, runtime: Handle::try_current().ok() }
     }
 }
 
 impl Tasks {
-    /// Runs `task` until it ends by itself, which it does once [`Tasks::stopping`] says so.
+    /// Runs `task`, on the runtime that this was made on, until it ends by itself, which it does once [`Tasks::stopping`] says so.
     #[expect(clippy::disallowed_methods, reason = "this is the owner of all tasks")]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        let handle = tokio::spawn(task);
+        let handle = match &self.runtime {
+            Some(runtime) => runtime.spawn(task),
+            None => tokio::spawn(task),
+        };
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|(_, handle)| !handle.is_finished()); // Short ones would gather.
         running.push((name, handle));

@@ -5,10 +5,13 @@
 
 mod backup;
 mod check;
+mod committed;
 mod completions;
+mod conditions;
 mod config;
 mod connect;
 mod consume;
+mod dlq;
 mod duration;
 mod ended;
 mod format;
@@ -19,7 +22,10 @@ mod partitions;
 mod ping;
 mod produce;
 mod progress;
+mod rate;
 mod ready;
+mod replay;
+mod saga;
 mod serve;
 mod settings;
 mod signals;
@@ -27,6 +33,7 @@ mod status;
 mod time;
 mod topic;
 mod topics_file;
+mod trace;
 mod txn;
 mod why;
 
@@ -71,6 +78,12 @@ enum Command {
     /// Show and abort transactions
     Txn(txn::Txn),
     Why(why::Why),
+    /// Show, mend and send again what handlers of services gave up
+    Dlq(dlq::Dlq),
+    /// Show sagas, and decide about those that cannot go on
+    Saga(saga::Saga),
+    Trace(trace::Trace),
+    Replay(Box<replay::Replay>),
     Backup(backup::Backup),
     /// Look into the data folder of a broker that does not run, and repair it
     Log(log::Log),
@@ -99,6 +112,10 @@ pub fn run() -> ExitCode {
         Some(Command::Group(group)) => wait(group.run(&mut out)),
         Some(Command::Txn(txn)) => wait(txn.run(&mut out)),
         Some(Command::Why(why)) => wait(why.run(&mut out)),
+        Some(Command::Dlq(dlq)) => wait(dlq.run(&mut out)),
+        Some(Command::Saga(saga)) => wait(saga.run(&mut out)),
+        Some(Command::Trace(trace)) => wait(trace.run(&mut out)),
+        Some(Command::Replay(replay)) => wait(replay.run(&mut out)),
         Some(Command::Backup(backup)) => backup.run(&mut out),
         Some(Command::Log(log)) => log.run(&mut out),
         Some(Command::Ping(ping)) => wait(ping.run(&mut out)),

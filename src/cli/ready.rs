@@ -15,6 +15,7 @@ use crate::embed::{Ottla, reachable};
 pub(crate) struct Ready {
     listeners: Vec<(String, SocketAddr)>,
     http: Option<SocketAddr>,
+    services: Option<SocketAddr>,
     data: String,
     durability: String,
 }
@@ -26,6 +27,7 @@ impl Ready {
         Self {
             listeners: ottla.listeners().to_vec(),
             http: ottla.http_address(),
+            services: ottla.services_address(),
             data: data.map_or_else(|| "in memory".to_owned(), |path| path.display().to_string()),
             durability: ottla.durability().to_string(),
         }
@@ -77,6 +79,7 @@ impl Ready {
             "bootstrap_servers": bootstrap,
             "listeners": self.listeners.iter().map(listener).collect::<Vec<_>>(),
             "http": self.http.map(|address| reachable(address).to_string()),
+            "services": self.services.map(|address| reachable(address).to_string()),
         })
     }
 }
@@ -90,6 +93,9 @@ impl fmt::Display for Ready {
         match self.http {
             Some(address) => write!(f, ", http {address}")?,
             None => write!(f, ", http off")?,
+        }
+        if let Some(address) = self.services {
+            write!(f, ", services {address}")?;
         }
         write!(f, ", data {}, durability {}", self.data, self.durability)
     }
@@ -107,6 +113,7 @@ mod tests {
                 ("INSIDE".to_owned(), address("127.0.0.1:9094")),
             ],
             http: http.map(address),
+            services: None,
             data: "./ottla-data".to_owned(),
             durability: "fsync".to_owned(),
         }
@@ -123,6 +130,9 @@ mod tests {
             )
         );
         assert!(ready(None).to_string().contains(", http off, "));
+        let services = "127.0.0.1:9000".parse().ok();
+        let line = Ready { services, ..ready(None) }.to_string();
+        assert!(line.contains(", http off, services 127.0.0.1:9000, data "), "{line}");
     }
 
     #[test]
@@ -141,6 +151,7 @@ mod tests {
                 { "name": "INSIDE", "address": "127.0.0.1:9094" },
             ],
             "http": null,
+            "services": null,
         });
         assert_eq!(found, expected);
         assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);

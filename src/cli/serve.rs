@@ -1,4 +1,4 @@
-//! `ottla serve`, which is `ottla` alone: the broker.
+//! `ottla serve`, which is `ottla` alone: the broker, and the packs of services that it is told to run.
 //!
 //! The first line on stdout says where it is to be reached; the ready file appears at the same time.
 //! Before either, nothing is promised; from then on everything works. Logs go to stderr.
@@ -176,11 +176,13 @@ fn refused(error: StartError, places: Places) -> Ended {
             "{error}: stop what listens there, or give another --port, 0 takes a free one"
         )),
         StartError::Lock(_) if is_taken => Ended::Taken(error.to_string()),
-        StartError::Config(_) => Ended::Usage(error.to_string()),
+        StartError::Config(_) | StartError::Pack(_) => Ended::Usage(error.to_string()),
         StartError::Bind(_)
         | StartError::Lock(_)
         | StartError::Open(_)
         | StartError::Topic { .. }
+        | StartError::Services(_)
+        | StartError::RemoteCluster
         | StartError::Internal(_) => Ended::failed(error.to_string()),
     }
 }

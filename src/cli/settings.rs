@@ -35,6 +35,12 @@ pub(crate) struct Settings {
     /// The port of health and metrics, or off; by default 8080, or a free one with --port 0
     #[arg(long, value_name = "PORT|off")]
     http_port: Option<String>,
+    /// Run the services of this pack beside the broker; may be given several times
+    #[arg(long = "pack", value_name = "NAME")]
+    packs: Vec<String>,
+    /// The port of the API of services, or off; by default 9000, or a free one with --port 0
+    #[arg(long, value_name = "PORT|off")]
+    services_port: Option<String>,
     /// The id that clients know this broker by
     #[arg(long, value_name = "ID")]
     node_id: Option<String>,
@@ -87,11 +93,18 @@ impl Settings {
             insecure_no_auth: self.insecure_no_auth,
         };
         let mut loaded = load::load(&input).map_err(|error| refused(&error))?;
-        let is_http_given = loaded.statics.contains_key("ottla.http.port");
-        if self.port == Some(0) && !is_http_given {
-            loaded.broker.ottla_http_port = HttpPort::On(0);
-            let value = Some("0".to_owned());
-            loaded.statics.insert("ottla.http.port", Static { value, origin: Origin::Flag });
+        if self.port == Some(0) {
+            let Loaded { broker, statics, .. } = &mut loaded;
+            let ports = [
+                ("ottla.http.port", &mut broker.ottla_http_port),
+                ("ottla.services.port", &mut broker.ottla_services_port),
+            ];
+            for (key, port) in ports {
+                statics.entry(key).or_insert_with(|| {
+                    *port = HttpPort::On(0);
+                    Static { value: Some("0".to_owned()), origin: Origin::Flag }
+                });
+            }
         }
         Ok(loaded)
     }
@@ -108,6 +121,8 @@ impl Settings {
         set("listeners", joined(&self.listen));
         set("advertised.listeners", joined(&self.advertise));
         set("ottla.http.port", self.http_port.clone());
+        set("ottla.packs", joined(&self.packs));
+        set("ottla.services.port", self.services_port.clone());
         set("node.id", self.node_id.clone());
         flags
     }

@@ -1,7 +1,8 @@
 //! Reads records: asks the leaders of all wanted partitions at the same time, checks and unpacks
-//! what they send.
+//! what they send. A reader of committed records is sent those of aborted transactions too, with a list
+//! of their producers, and leaves them out here (KIP-98).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -10,17 +11,29 @@ use super::error::{ClientError, is_passing};
 use super::wire::{Client, NamedPartition};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::fetch::{
-    FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData, Records,
+    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+    Records,
 };
 use crate::records::compression::DECOMPRESSED_LIMIT;
-use crate::records::{BatchHeader, HeaderError, OwnedRecord, ValidBatch};
-use crate::types::{NodeId, Offset};
+use crate::records::{
+    BatchHeader, ControlRecord, EndMarker, HeaderError, Outcome, OwnedRecord, ValidBatch,
+};
+use crate::types::{NodeId, Offset, ProducerId};
 
 /// Bytes wanted in one answer, and of one partition in it; one batch comes whatever its size.
 const BYTES_MAX: i32 = 16 * 1024 * 1024;
 const PARTITION_BYTES_MAX: i32 = 1024 * 1024;
 /// How much longer than it was told to wait a broker may take, in ms.
 const GRACE_MS: u64 = 25_000;
+
+/// Which records are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// All, those of transactions that are open or were aborted included.
+    Uncommitted,
+    /// Committed ones, up to the first open transaction.
+    Committed,
+}
 
 /// What one partition gave.
 #[derive(Clone, Debug)]
@@ -49,6 +62,19 @@ impl Client {
         positions: &[(NamedPartition, Offset)],
         wait_ms: u32,
     ) -> Result<Vec<Fetched>, ClientError> {
+        self.fetch_as(Isolation::Uncommitted, positions, wait_ms).await
+    }
+
+    /// The same for a reader of records of this kind.
+    ///
+    /// # Errors
+    /// Those of [`Client::fetch`].
+    pub async fn fetch_as(
+        &mut self,
+        isolation: Isolation,
+        positions: &[(NamedPartition, Offset)],
+        wait_ms: u32,
+    ) -> Result<Vec<Fetched>, ClientError> {
         let partitions: Vec<_> = positions.iter().map(|(partition, _)| partition.clone()).collect();
         let mut offsets: BTreeMap<_, _> = positions.iter().cloned().collect();
         let mut waiting: Vec<(NodeId, Sent<FetchRequest>)> = Vec::new();
@@ -56,7 +82,10 @@ impl Client {
             let connection = self.node(node).await?;
             // Later versions name topics by id.
             let version = connection.version::<FetchRequest>(12)?;
-            let request = request(&partitions, &offsets, wait_ms);
+            let request = FetchRequest {
+                isolation_level: i8::from(isolation == Isolation::Committed),
+                ..request(&partitions, &offsets, wait_ms)
+            };
             waiting.push((node, connection.send(version, &request).await?));
         }
         let mut fetched = Vec::new();
@@ -97,7 +126,9 @@ impl Client {
         }
         ClientError::check(|| fetched.partition.to_string(), code, None)?;
         let Records::Bytes(bytes) = data.records else { return Ok(Some(fetched)) };
-        unpack(bytes, &mut fetched)?;
+        // Null unless committed records were asked for: then nothing is left out.
+        let aborted = Aborted::new(data.aborted_transactions.unwrap_or_default());
+        unpack(bytes, aborted, &mut fetched)?;
         Ok(Some(fetched))
     }
 }
@@ -139,8 +170,50 @@ fn by_partition(answer: FetchResponse) -> impl Iterator<Item = (NamedPartition, 
     })
 }
 
+/// Whose transactional batches are to be left out, as the walk over a partition's batches goes on.
+#[derive(Debug, Default)]
+struct Aborted {
+    /// By first offset.
+    coming: VecDeque<AbortedTransaction>,
+    open: BTreeSet<ProducerId>,
+}
+
+impl Aborted {
+    fn new(mut all: Vec<AbortedTransaction>) -> Self {
+        all.sort_by_key(|aborted| aborted.first_offset);
+        Self { coming: all.into(), open: BTreeSet::new() }
+    }
+
+    /// Whether the records of the next batch are aborted.
+    fn has(&mut self, header: &BatchHeader) -> bool {
+        while let Some(next) = self.coming.front()
+            && next.first_offset <= header.last_offset().0
+        {
+            self.open.insert(ProducerId(next.producer_id));
+            self.coming.pop_front();
+        }
+        header.attributes.is_transactional() && self.open.contains(&header.producer_id)
+    }
+
+    /// A marker ends what its producer has aborted.
+    fn end(&mut self, batch: &ValidBatch) {
+        let Ok(records) = batch.records(DECOMPRESSED_LIMIT) else { return };
+        for record in records.iter().flatten() {
+            if let Some(ControlRecord::End(EndMarker { outcome: Outcome::Abort, .. })) =
+                ControlRecord::decode(&record)
+            {
+                self.open.remove(&batch.header().producer_id);
+            }
+        }
+    }
+}
+
 /// Takes the whole batches out of `bytes`; the last may be cut short, then it comes again.
-fn unpack(mut bytes: Bytes, fetched: &mut Fetched) -> Result<(), ClientError> {
+fn unpack(
+    mut bytes: Bytes,
+    mut aborted: Aborted,
+    fetched: &mut Fetched,
+) -> Result<(), ClientError> {
     let offset = fetched.next_offset;
     let bad = |problem: String, fetched: &Fetched| ClientError::Records {
         subject: format!("{} at offset {}", fetched.partition, fetched.next_offset),
@@ -162,7 +235,10 @@ fn unpack(mut bytes: Bytes, fetched: &mut Fetched) -> Result<(), ClientError> {
         }
         let batch = ValidBatch::parse_stored(bytes.split_to(size));
         let batch = batch.map_err(|error| bad(error.to_string(), fetched))?;
-        if !header.attributes.is_control() {
+        let is_aborted = aborted.has(&header);
+        if header.attributes.is_control() {
+            aborted.end(&batch);
+        } else if !is_aborted {
             let records = batch.records(DECOMPRESSED_LIMIT);
             let records = records.map_err(|error| bad(error.to_string(), fetched))?;
             for record in &records {

@@ -26,6 +26,7 @@ mod produce;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transaction_writer;
 mod transactions;
 mod wire;
 
@@ -33,11 +34,12 @@ pub use address::Address;
 pub use assignor::{assigned, subscribed};
 pub use connection::{Connection, Options, Sent};
 pub use error::ClientError;
-pub use fetch::Fetched;
+pub use fetch::{Fetched, Isolation};
 pub use groups::Committer;
 pub use member::{HEARTBEAT_INTERVAL_MS, Member, Standing};
 pub use offsets::Position;
 pub use produce::{Acks, Outgoing, partition_of};
 pub use topics::{CreatedTopic, Mode, NewTopic};
+pub use transaction_writer::TransactionWriter;
 pub use transactions::{ListedTransaction, ListedTransactions, TransactionFilter};
 pub use wire::{Client, Cluster, NamedPartition};

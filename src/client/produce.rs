@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::cluster::ToSend;
 use super::error::{ClientError, is_passing};
+use super::transaction_writer::{built, push};
 use super::wire::{Client, NamedPartition};
 use crate::protocol::ErrorCode;
 use crate::protocol::messages::produce::{
     PartitionProduceData, PartitionProduceResponse, ProduceRequest, TopicProduceData,
 };
-use crate::types::{NodeId, Offset};
+use crate::records::BatchBuilder;
+use crate::types::{NodeId, Offset, PartitionIndex};
 
 /// How long a broker may wait for its replicas, in ms.
 const ACKS_TIMEOUT_MS: i32 = 20_000;
@@ -58,15 +61,59 @@ impl Client {
     /// the batches may have been written or not.
     pub async fn produce(
         &mut self,
+        batches: Vec<Outgoing>,
+        acks: Acks,
+    ) -> Result<Vec<(NamedPartition, Offset)>, ClientError> {
+        self.produce_within(batches, acks, None).await
+    }
+
+    /// Writes one record outside of any transaction, durable on return; where it lies then. Without a partition that is
+    /// chosen by its key, as Kafka's Java client does.
+    ///
+    /// # Errors
+    /// `Refusal` with 3 where its topic does not exist, or those of [`Client::produce`].
+    pub async fn send(&mut self, record: &ToSend) -> Result<(NamedPartition, Offset), ClientError> {
+        let topic = record.topic.to_string();
+        let partition = match record.partition {
+            Some(partition) => partition,
+            None => {
+                let found = self.cluster(Some(&[&topic])).await?.topics.into_iter().next();
+                let code = found.as_ref().map(|topic| topic.error_code);
+                let code = code.unwrap_or(ErrorCode::UnknownTopicOrPartition);
+                ClientError::check(|| format!("topic {topic}"), code, None)?;
+                let count = found.map_or(0, |topic| topic.partitions.len());
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                let chosen = record.key.as_ref().map_or(0, |key| partition_of(key, count));
+                PartitionIndex(i32::try_from(chosen).unwrap_or(0))
+            }
+        };
+        let partition = NamedPartition { topic, partition };
+        let mut builder = BatchBuilder::new();
+        push(&mut builder, record, self.clock().now().wall);
+        let batch = built(&partition, builder)?;
+        let sent = Outgoing { partition: partition.clone(), batch };
+        let placed = self.produce(vec![sent], Acks::All).await?;
+        let offset = placed.first().map_or(Offset(-1), |(_, offset)| *offset);
+        Ok((partition, offset))
+    }
+
+    /// As [`Client::produce`] for batches of a transaction of this transactional id.
+    pub(super) async fn produce_within(
+        &mut self,
         mut batches: Vec<Outgoing>,
         acks: Acks,
+        transactional_id: Option<&str>,
     ) -> Result<Vec<(NamedPartition, Offset)>, ClientError> {
         let mut written = Vec::new();
         let mut tries = 0;
         while !batches.is_empty() {
             let mut moved = Vec::new();
             for (node, batches) in self.batches_by_leader(batches).await? {
-                for (batch, result) in self.produce_to(node, batches, acks).await? {
+                let request = ProduceRequest {
+                    transactional_id: transactional_id.map(str::to_owned),
+                    ..request(&batches, acks)
+                };
+                for (batch, result) in self.produce_to(node, batches, &request).await? {
                     let code = result.error_code;
                     if is_passing(code) && tries < RETRIES_MAX {
                         self.forget_leader(&batch.partition);
@@ -106,18 +153,17 @@ impl Client {
         &mut self,
         node: NodeId,
         batches: Vec<Outgoing>,
-        acks: Acks,
+        request: &ProduceRequest,
     ) -> Result<Vec<(Outgoing, PartitionProduceResponse)>, ClientError> {
         let connection = self.node(node).await?;
         // Later versions name topics by id.
         let version = connection.version::<ProduceRequest>(12)?;
-        let request = request(&batches, acks);
-        if acks == Acks::None {
-            let _ = connection.send_unanswered(version, &request).await?;
+        if request.acks == Acks::None.code() {
+            let _ = connection.send_unanswered(version, request).await?;
             let nothing = PartitionProduceResponse::default();
             return Ok(batches.into_iter().map(|batch| (batch, nothing.clone())).collect());
         }
-        let sent = connection.send(version, &request).await?;
+        let sent = connection.send(version, request).await?;
         let answer = connection.receive(sent, ANSWER_TIMEOUT_MS).await?;
         let mut results = BTreeMap::new();
         for topic in answer.responses {

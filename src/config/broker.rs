@@ -287,10 +287,17 @@ config_keys! {
         /// The most transactional ids. Beyond it the one is forgotten that has been idle longest.
         "ottla.max.transactional.ids" => ottla_max_transactional_ids: i32 = 100_000,
             { valid: Valid::AtLeast(1) };
+        /// Services that come with ottla and run beside the broker, by name with commas between.
+        "ottla.packs" => ottla_packs: Vec<String> = Vec::new(),
+            { importance: HIGH.importance, valid: Valid::Form("names of packs, with commas between") };
         /// What to do with a replication factor above the number of nodes: `clamp` makes as many
         /// replicas as there are nodes, `strict` refuses it as Kafka does.
         "ottla.replication.factor.policy" => ottla_replication_factor_policy: ReplicationPolicy =
             ReplicationPolicy::Clamp, { valid: Valid::OneOf(&["clamp", "strict"]) };
+        /// The port of the API of services, at the address `ottla.http.host`; 0 takes any free one, `off`
+        /// has none. Nothing listens there without services.
+        "ottla.services.port" => ottla_services_port: HttpPort = HttpPort::On(9000),
+            { importance: HIGH.importance, valid: Valid::Form("a port number or off") };
         /// How many ms after its last write a producer's sequence is forgotten.
         "producer.id.expiration.ms" => producer_id_expiration_ms: i32 = 86_400_000,
             { valid: Valid::AtLeast(1), importance: Importance::Low, change: Change::Dynamic };

@@ -16,6 +16,9 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::services;
+use crate::services::http::Reply;
+
 /// The largest body of a request, in bytes.
 const BODY_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
@@ -28,10 +31,30 @@ pub enum Names {
     Any,
 }
 
+/// What guards a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Guard {
+    pub(super) names: Names,
+    pub(super) says: Says,
+}
+
+/// How a refusal is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    /// In a line.
+    Text,
+    /// As the API of services tells all of them.
+    Json,
+}
+
 /// Refuses what no tool of the user sends, and marks the answer as nothing to run or keep.
-pub(super) async fn guard(State(names): State<Names>, request: Request, next: Next) -> Response {
-    let mut response = match refusal(names, request.method(), request.headers()) {
-        Some((code, text)) => (code, format!("{text}\n")).into_response(),
+pub(super) async fn guard(State(guarded): State<Guard>, request: Request, next: Next) -> Response {
+    let mut response = match refusal(guarded.names, request.method(), request.headers()) {
+        Some((code, text)) if guarded.says == Says::Text => {
+            (code, format!("{text}\n")).into_response()
+        }
+        Some((StatusCode::PAYLOAD_TOO_LARGE, _)) => services::of(Reply::too_large()),
+        Some((code, text)) => services::of(Reply::refused(code.as_u16(), "forbidden", text)),
         None => next.run(request).await,
     };
     for (name, value) in [

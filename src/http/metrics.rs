@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::HttpState;
 use super::process::process;
+use super::service_metrics::services;
 use super::text::{Text, seconds};
 use crate::broker::{Broker, Cleaner, PartitionView, TopicView, TransactionCounts};
 use crate::groups::{Command, ListGroups, Reply};
@@ -36,6 +37,9 @@ pub(super) async fn page(State(state): State<HttpState>) -> Response {
         offsets(&mut text, &broker);
         members(&mut text, &broker).await;
         transactions(&mut text, &broker);
+    }
+    if let Some(api) = state.services.get() {
+        services(&mut text, api).await;
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }

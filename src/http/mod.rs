@@ -1,4 +1,5 @@
-//! One small HTTP server: health, readiness and metrics of the broker in this process.
+//! One small HTTP server: health, readiness and metrics of the broker in this process, and on a port of its own the
+//! API of its services (`services.rs`).
 //!
 //! | path | what |
 //! |---|---|
@@ -10,11 +11,13 @@
 mod guard;
 mod metrics;
 mod process;
+mod service_metrics;
+mod services;
 mod status;
 mod text;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,8 +34,12 @@ use crate::broker::Boot;
 use crate::clock::Clock;
 use crate::config::value::Durability;
 use crate::server::ServerMetrics;
+use crate::services::http::Api;
+
+use guard::{Guard, Says};
 
 pub use guard::Names;
+pub use services::ServicesFace;
 
 /// A client that has not sent its headers by then is cut off.
 const HEADERS_MAX: Duration = Duration::from_secs(10);
@@ -58,12 +65,22 @@ pub struct HttpState {
     pub kafka: SocketAddr,
     /// By which names it may be asked.
     pub names: Names,
+    /// The services beside the broker, once they run.
+    pub services: Arc<OnceLock<Api>>,
 }
 
 /// Serves until `stop`.
-pub async fn serve(listener: TcpListener, state: HttpState, mut stop: watch::Receiver<bool>) {
+pub async fn serve(listener: TcpListener, state: HttpState, stop: watch::Receiver<bool>) {
     let clock = state.clock.clone();
-    let router = router(state);
+    serve_router(listener, router(state), clock, stop).await;
+}
+
+async fn serve_router(
+    listener: TcpListener,
+    router: Router,
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     while !*stop.borrow() {
@@ -108,7 +125,7 @@ async fn connection(stream: TcpStream, router: Router, clock: Clock) {
 }
 
 fn router(state: HttpState) -> Router {
-    let names = state.names;
+    let guarded = Guard { names: state.names, says: Says::Text };
     Router::new()
         .route("/health", get(status::health))
         .route("/healthz", get(status::health))
@@ -117,5 +134,5 @@ fn router(state: HttpState) -> Router {
         .route("/version", get(status::version))
         .route("/metrics", get(metrics::page))
         .with_state(state)
-        .layer(middleware::from_fn_with_state(names, guard::guard))
+        .layer(middleware::from_fn_with_state(guarded, guard::guard))
 }

@@ -198,11 +198,20 @@ impl Cx {
 
     /// Does something outside, at most once as far as that can be known; see [`EffectMode`].
     ///
+    /// Of a record that is replayed without effects (`ottla replay --no-effects`) it is only looked up, whatever its
+    /// mode: what [`Effect::lookup`] finds is the answer.
+    ///
     /// # Errors
-    /// The effect's own; permanent `effect-unknown` where nobody can tell whether it was done.
+    /// The effect's own; permanent `effect-unknown` where nobody can tell whether it was done, `no-effects` where it
+    /// was to be looked up and was not found.
     pub async fn effect<F: Effect>(&self, name: &str, effect: F) -> Result<F::Out> {
         let scope = self.0.input.saga_id.as_deref().unwrap_or(&self.0.input.event_id);
         let key = super::ids::derived(&[&self.0.group, scope, &self.step(), name]);
+        if self.is_without_effects() {
+            let message = || format!("{name} is not done by a replay, and not found: {key}");
+            let found = effect.lookup(&key).await?;
+            return found.ok_or_else(|| permanent("no-effects").because(message()));
+        }
         match F::MODE {
             EffectMode::Idempotent => {}
             EffectMode::Lookup if self.0.input.maybe_begun => {
@@ -242,6 +251,11 @@ impl Cx {
             || input.name.to_string(),
             |step| String::from_utf8_lossy(step).into_owned(),
         )
+    }
+
+    fn is_without_effects(&self) -> bool {
+        let name = super::envelope::headers::NO_EFFECTS;
+        self.0.input.headers.iter().any(|(header, _)| header == name)
     }
 
     fn unit(&self) -> MutexGuard<'_, Unit> {
@@ -290,7 +304,9 @@ fn to_json(value: &impl Serialize) -> Result<serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::cluster::TopicPartition;
+    use crate::client::cluster::{Headers, TopicPartition};
+    use crate::services::envelope::headers;
+    use crate::services::error::Class;
     use crate::services::event::Envelope;
     use crate::services::reply;
     use crate::types::Offset;
@@ -327,17 +343,46 @@ mod tests {
         }
     }
 
+    /// Is not run, but found where it was done.
+    struct Done(Option<u64>);
+
+    impl Effect for Done {
+        type Out = u64;
+
+        async fn run(&self, _: &str) -> Result<u64> {
+            panic!("run by a replay without effects")
+        }
+
+        async fn lookup(&self, _: &str) -> Result<Option<u64>> {
+            Ok(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replay_without_effects_looks_up_and_does_nothing() {
+        let header = (headers::NO_EFFECTS.to_owned(), Some(Bytes::from_static(b"1")));
+        let cx = context(None, vec![header], 1);
+        assert_eq!(cx.effect("charge", Done(Some(7))).await, Ok(7));
+        let error = cx.effect("charge", Done(None)).await.unwrap_err();
+        assert_eq!((error.class, &*error.reason), (Class::Permanent, "no-effects"));
+    }
+
     /// The key of an effect of `process_payment`, sent by this step of this saga, as this record.
     async fn key(saga: Option<&str>, step: Option<&'static str>, offset: i64) -> String {
         let headers =
             step.map(|step| (reply::STEP.to_owned(), Some(Bytes::from_static(step.as_bytes()))));
+        let cx = context(saga, headers.into_iter().collect(), offset);
+        cx.effect("charge", Key).await.unwrap()
+    }
+
+    fn context(saga: Option<&str>, headers: Headers, offset: i64) -> Cx {
         let input = Input {
             at: TopicPartition::new("payment_commands", 0),
             offset: Offset(offset),
             timestamp: Timestamp(0),
             key: None,
             value: None,
-            headers: headers.into_iter().collect(),
+            headers,
             routed_key: "o-1".into(),
             event_id: format!("e-{offset}").into(),
             name: "process_payment".into(),
@@ -349,9 +394,7 @@ mod tests {
             attempt: 1,
             maybe_begun: false,
         };
-        let cx =
-            Cx::new("payment".into(), input, Timestamp(0), Arc::new(Nothing), Arc::new(Nothing));
-        cx.effect("charge", Key).await.unwrap()
+        Cx::new("payment".into(), input, Timestamp(0), Arc::new(Nothing), Arc::new(Nothing))
     }
 
     #[tokio::test]

@@ -275,7 +275,8 @@ fn decision(letter: &DeadLetter, name: &str, value: &str) -> ToSend {
     }
 }
 
-fn own_headers(all: &Headers) -> Headers {
+/// The headers that a record has of its own.
+pub(super) fn own_headers(all: &Headers) -> Headers {
     all.iter().filter(|(name, _)| !OF_COPIES.contains(&&**name)).cloned().collect()
 }
 

@@ -5,12 +5,17 @@
 #![allow(clippy::disallowed_methods, reason = "tests write files of their own")]
 
 mod commands;
+mod dead_letters;
 mod groups;
 mod log;
 mod records;
+mod replays;
+mod sagas;
 mod serve;
+mod services;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod transactions;
 mod txns;
 mod why;

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::services::ServiceFacts;
+use crate::cli::time;
 use crate::client::NamedPartition;
+use crate::services::replay::retry_topic;
 use crate::types::Offset;
 
 /// What a cluster says about a group and all that it has to do with.
@@ -22,6 +25,8 @@ pub(super) struct Facts {
     pub(super) orphaned: Vec<(NamedPartition, Offset)>,
     /// Records in the group's topic of dead letters.
     pub(super) dead_letters: i64,
+    /// What a group of ottla's services has written down.
+    pub(super) services: Option<ServiceFacts>,
 }
 
 /// One member.
@@ -124,7 +129,9 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         ));
     }
     idle_members(facts, &mut found);
-    if facts.dead_letters > 0 {
+    if let Some(services) = &facts.services {
+        of_services(&facts.group, services, &mut found);
+    } else if facts.dead_letters > 0 {
         found.push(note(
             "dead-letters",
             format!(
@@ -143,6 +150,48 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         ));
     }
     found
+}
+
+fn of_services(group: &str, services: &ServiceFacts, found: &mut Vec<Finding>) {
+    let ServiceFacts { dead_letters, parked, stuck } = services;
+    if *dead_letters > 0 {
+        found.push(note(
+            "dead-letters",
+            format!("{group}.dlq holds {dead_letters} records that nobody has decided about"),
+            format!("`ottla dlq list {group}` shows why, `ottla dlq redrive` and `discard` decide"),
+        ));
+    }
+    if parked.held > 0 {
+        found.push(wrong(
+            "held-keys",
+            format!("{} keys are held, each behind a dead letter", parked.held),
+            format!("mend the cause, then `ottla dlq redrive {group} --all`, or discard them"),
+        ));
+    }
+    let waiting = parked.keys.saturating_sub(parked.held);
+    if waiting > 0 {
+        let reasons = parked.reasons.iter().map(|(name, count)| format!("{name} {count}"));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        let due = parked.next_due.map(|due| format!(", the next try is at {}", time::show(due)));
+        found.push(note(
+            "parked-keys",
+            format!(
+                "{waiting} keys wait for another try, {} records in all: {reasons}{}",
+                parked.records,
+                due.unwrap_or_default()
+            ),
+            "they go on by themselves; where the same reason comes again and again, what the handler calls is down"
+                .to_owned(),
+        ));
+    }
+    if *stuck > 0 {
+        let name = group.strip_prefix("ottla-saga-").unwrap_or(group);
+        found.push(wrong(
+            "stuck-sagas",
+            format!("{stuck} sagas cannot go on until somebody decides"),
+            format!("`ottla saga list --saga {name} --state stuck` shows them and why"),
+        ));
+    }
 }
 
 fn no_group(facts: &Facts) -> Finding {
@@ -182,7 +231,9 @@ fn topics(facts: &Facts, found: &mut Vec<Finding>) {
     for topic in of_topics {
         let held = facts.partitions.iter().filter(|(at, _)| at.topic == topic);
         let is_empty = held.clone().all(|(_, it)| it.end.is_some() && it.end == it.start);
-        if facts.is_subscribed(topic) && is_empty {
+        // Where services get nothing again unless somebody says so.
+        let is_own = facts.services.is_some() && topic == retry_topic(&facts.group);
+        if facts.is_subscribed(topic) && is_empty && !is_own {
             found.push(note(
                 "empty-topic",
                 format!("topic {topic} holds no record"),
@@ -297,6 +348,7 @@ fn distance(left: &str, right: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::services::Parked;
     use super::*;
 
     fn stable() -> Facts {
@@ -369,6 +421,10 @@ mod tests {
             ["idle-member", "caught-up"]
         );
         assert_eq!(codes(|it| it.dead_letters = 3), ["dead-letters", "caught-up"]);
+        let services = |parked: Parked, stuck| ServiceFacts { dead_letters: 0, parked, stuck };
+        let waiting = Parked { records: 5, keys: 3, held: 1, ..Parked::default() };
+        let found = codes(|it| it.services = Some(services(waiting.clone(), 2)));
+        assert_eq!(found, ["held-keys", "stuck-sagas", "parked-keys"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What the cluster says is gathered here; what it means is decided in [`findings`], without a cluster.
 
 mod findings;
+mod services;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +18,8 @@ use findings::{Facts, Finding, MemberFacts, PartitionFacts};
 
 /// Say why a consumer group gets nothing, or falls behind
 ///
-/// Looks at the group, its members, their topics, offsets, open transactions and dead letters. Exit code 1
-/// if something is wrong.
+/// Looks at the group, its members, their topics, offsets, open transactions and dead letters; of ottla's services
+/// also at keys that wait for another try and at sagas that are stuck. Exit code 1 if something is wrong.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Why {
     /// The consumer group
@@ -34,7 +35,8 @@ impl Why {
     /// `Failed` if something is wrong with the group, or nobody answers.
     pub(crate) async fn run(self, out: &mut Output) -> Result<(), Ended> {
         let mut client = self.connect.client().await?;
-        let facts = gather(&mut client, &self.group).await?;
+        let mut facts = gather(&mut client, &self.group).await?;
+        facts.services = services::gather(&mut client, &self.group).await?;
         let found = findings::judge(&facts);
         if self.connect.json {
             out.json(&as_json(&facts, &found))?;

@@ -36,6 +36,10 @@ pub const REDRIVE: &str = "ottla-redrive";
 pub const DISCARD: &str = "ottla-discard";
 /// On a record of the retry topic: the dead letter that it decides about, `PARTITION@OFFSET`.
 pub const DLQ_ENTRY: &str = "ottla-dlq-entry";
+/// Which replay a record was sent again by: its like of another replay is no duplicate.
+pub const REPLAY: &str = "ottla-replay";
+/// On a record that is sent again: it is handled without doing anything outside.
+pub const NO_EFFECTS: &str = "ottla-no-effects";
 /// What the event belongs to as a whole.
 pub const CORRELATION_ID: &str = "ottla-correlation-id";
 /// The event that it follows from.

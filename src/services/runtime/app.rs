@@ -26,6 +26,7 @@ pub struct App {
     routes: Vec<Route>,
     sagas_kept: Option<Duration>,
     instance: u32,
+    is_remote: bool,
 }
 
 impl App {
@@ -84,6 +85,24 @@ impl App {
         self
     }
 
+    /// Whether they are to run on another cluster than the broker in this process.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.is_remote
+    }
+
+    pub(crate) fn remote(mut self, is_remote: bool) -> Self {
+        self.is_remote = is_remote;
+        self
+    }
+
+    /// Whether its services can be run together.
+    ///
+    /// # Errors
+    /// Services that contradict each other.
+    pub fn check(&self) -> Result<(), PlanError> {
+        plan::plans(&self.all_services()).map(drop)
+    }
+
     /// Runs the services on the runtime that this is called on.
     ///
     /// # Errors
@@ -104,7 +123,7 @@ impl App {
                 breakers: Arc::clone(&breakers),
                 instance: self.instance,
             });
-            tasks.spawn(worker::run(shared, stop.subscribe()));
+            tasks.spawn(worker::keep(shared, stop.subscribe()));
         }
         Ok(Running { handle: Handle { cluster, groups, changed, breakers }, tasks, stop })
     }

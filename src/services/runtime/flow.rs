@@ -444,7 +444,8 @@ impl Session {
         });
         self.batch.push(letter);
         self.status().metrics.dead_letters.add(1);
-        if plan.after_dead == AfterDead::Continue || plan.order == Order::None {
+        let is_replay = header(&item.parked.stored.headers, origin::NO_EFFECTS).is_some();
+        if plan.after_dead == AfterDead::Continue || plan.order == Order::None || is_replay {
             return self.complete(id, now);
         }
         let Some(item) = self.remove(id) else { return };
@@ -454,7 +455,11 @@ impl Session {
         self.round.end(&item.lane);
     }
 
+    /// Nobody is answered by a replay without effects: it fails where handling the record at first did not.
     fn instead(&self, item: &Item, error: &ServiceError) -> Option<Emission> {
+        if header(&item.parked.stored.headers, origin::NO_EFFECTS).is_some() {
+            return None;
+        }
         let on_failure = self.plan().subscriptions[item.subscription].on_failure.as_ref()?;
         let Routed::Handle(handle) = self.plan().route(&item.parked.stored) else { return None };
         let emission = on_failure(&handle.input.ok()?, error)?;

@@ -76,6 +76,22 @@ impl Handle {
         self.breakers.states()
     }
 
+    /// Where those are at that a group's handlers depend on, as far as something has failed there.
+    pub fn breakers_of(&self, group: &str) -> BTreeMap<Arc<str>, BreakerState> {
+        let plan = self.status(group).and_then(|status| status.standing().plan);
+        let handlers = plan.iter().flat_map(|plan| &plan.subscriptions);
+        let names: Vec<_> = handlers.filter_map(|handler| handler.breaker.as_ref()).collect();
+        let mut all = self.breakers.states();
+        all.retain(|name, _| names.contains(&name));
+        all
+    }
+
+    /// The topics of a group's dead letters, and of what is decided about them, once it works.
+    pub fn letters_of(&self, group: &str) -> Option<(Arc<str>, Arc<str>)> {
+        let plan = self.status(group)?.standing().plan?;
+        Some((Arc::clone(&plan.dlq), plan.retry_topic().into()))
+    }
+
     /// Changes whenever a worker has done something.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()

@@ -5,13 +5,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::client::cluster::{Headers, Stored, TopicPartition};
-pub(super) use crate::services::envelope::headers::{DISCARD, REDRIVE};
+pub(super) use crate::services::envelope::headers::{DISCARD, NO_EFFECTS, REDRIVE, REPLAY};
 use crate::services::envelope::headers::{EVENT_ID, ORIGIN, ORIGIN_KEY};
 use crate::services::reply::header;
 use crate::types::Offset;
-
-/// Which replay a record was sent again by.
-pub(super) const REPLAY: &str = "ottla-replay";
 
 /// Where a record lay at first.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -317,6 +317,7 @@ impl Session {
             standing.steps += u64::from(!is_idle);
             if standing.store.is_none() {
                 standing.store = Some(Arc::clone(&self.store));
+                standing.plan = Some(Arc::clone(&self.shared.plan));
                 let positions = self.round.positions();
                 standing.positions = positions.map(|(at, next)| (at.clone(), next)).collect();
             }

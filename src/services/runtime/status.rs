@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::metrics::GroupMetrics;
+use super::plan::Plan;
 use super::store::Store;
 use crate::client::cluster::TopicPartition;
 use crate::types::{Offset, Timestamp};
@@ -24,6 +25,8 @@ pub(super) struct Standing {
     /// Counts what it has done.
     pub(super) steps: u64,
     pub(super) store: Option<Arc<Store>>,
+    /// What the group does, once it works.
+    pub(super) plan: Option<Arc<Plan>>,
 }
 
 /// A group as it is seen from outside.

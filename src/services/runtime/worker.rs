@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::gate::Breakers;
 use super::plan::Plan;
@@ -37,8 +38,29 @@ impl Shared {
     }
 }
 
+/// Keeps a worker at work until it is told to stop, also after a panic of its own: what it had not committed comes
+/// again.
+pub(super) async fn keep(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    loop {
+        // A task of its own, whose panic is an error here; it ends with this one.
+        let mut worker = JoinSet::new();
+        worker.spawn(run(Arc::clone(&shared), stop.clone()));
+        match worker.join_next().await {
+            Some(Err(error)) if error.is_panic() => {
+                tracing::error!(group_id = %shared.plan.group, %error, "a worker failed");
+                shared.status.metrics.restarts.add(1);
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => return,
+                    () = shared.cluster.clock().sleep_ms(PAUSE_MS_MAX) => {}
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
 /// Works until it is told to stop.
-pub(super) async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut member = None;
     let mut failures = 0_u32;
     while !*stop.borrow() {

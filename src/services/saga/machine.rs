@@ -302,7 +302,7 @@ fn without_definition(
 }
 
 /// Equal for data that is equal, whatever the order of its fields.
-fn digest(data: &Value) -> String {
+pub(in crate::services) fn digest(data: &Value) -> String {
     ids::derived(&["saga-start", &sorted(data).to_string()])
 }
 

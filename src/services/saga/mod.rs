@@ -27,8 +27,10 @@ pub mod yaml;
 pub use builder::{Saga, StepBuilder};
 pub use check::DataError;
 pub use definition::{Action, Answer, Definition, Step, Versions, Wait};
+pub(super) use machine::digest;
 pub use machine::{
     Answered, Decision, Event, Lifecycle, Operation, Timer, Verdict, Watch, command_id, decide,
 };
 pub use orchestrator::{Orchestrator, decision, start};
+pub(super) use record::DATA_BYTES_MAX;
 pub use record::{Awaiting, Entry, Outcome, Phase, Record, RecordError, Status};

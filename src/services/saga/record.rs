@@ -9,7 +9,7 @@ use crate::types::Timestamp;
 /// Bytes that a record may have: what a topic takes where nobody has changed it.
 pub(super) const RECORD_BYTES_MAX: usize = 1_000_000;
 /// Bytes of a saga's data, so that the rest of its record always has room.
-pub(super) const DATA_BYTES_MAX: usize = 600_000;
+pub(in crate::services) const DATA_BYTES_MAX: usize = 600_000;
 /// Accepted answers that are remembered.
 const REPLIES_MAX: usize = 16;
 /// Entries of the history; further ones take the place of the last.
@@ -36,6 +36,16 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Running,
+        Self::Completed,
+        Self::Compensating,
+        Self::Compensated,
+        Self::Failed,
+        Self::Stuck,
+    ];
+
     /// As records and events have it.
     pub fn name(self) -> &'static str {
         match self {

@@ -9,31 +9,40 @@
 //! # }
 //! ```
 
+mod run;
+mod services;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
+pub use self::services::Services;
 use crate::broker::{
     Boot, Broker, BrokerOptions, CloseError, Closed, OpenError, Tasks, TopicError,
 };
+use crate::client::embedded::Embedded;
 use crate::clock::Clock;
 use crate::config::broker::BrokerConfig;
 use crate::config::listener::{Endpoint, Endpoints, Exposure, check_exposure, listeners};
 use crate::config::load::Loaded;
 use crate::config::value::{Durability, HttpPort};
 use crate::config::{ConfigError, ConfigTable};
-use crate::http::{self, HttpState, Names};
+use crate::http::{self, HttpState, Names, ServicesFace};
 use crate::ids::Ids;
 use crate::log::fs::{DataLock, Fs, LockError, MemoryFs, RealFs};
 use crate::partition::Flusher;
 use crate::server::{
     BindError, Bound, FaultRule, Faults, Server, ServerMetrics, ServerOptions, bind,
 };
+use crate::services::http::Api;
+use crate::services::modules::PackError;
+use crate::services::{App, PlanError};
 use crate::types::NodeId;
 
 /// A topic that is there, with at least so many partitions and these settings, before anyone is
@@ -69,6 +78,7 @@ pub struct Builder {
     topics: Vec<DeclaredTopic>,
     other_nodes: Vec<NodeId>,
     faults: (Vec<FaultRule>, u64),
+    app: Option<App>,
 }
 
 /// Why ottla did not start. Nothing of it is left running.
@@ -94,6 +104,18 @@ pub enum StartError {
         /// Why it is not as declared.
         error: TopicError,
     },
+    /// A pack.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The services.
+    #[error(transparent)]
+    Services(#[from] PlanError),
+    /// Services that are to run on another cluster.
+    #[error(
+        "KAFKA_BOOTSTRAP_SERVERS is set, and services on another cluster are not there yet: unset it to run them \
+         beside the broker in this process"
+    )]
+    RemoteCluster,
     /// The runtime.
     #[error("cannot start: {0}")]
     Internal(String),
@@ -105,7 +127,13 @@ impl StartError {
         match self {
             Self::Bind(error) => error.is_taken(),
             Self::Lock(error) => error.is_taken(),
-            Self::Config(_) | Self::Open(_) | Self::Topic { .. } | Self::Internal(_) => false,
+            Self::Config(_)
+            | Self::Open(_)
+            | Self::Topic { .. }
+            | Self::Pack(_)
+            | Self::Services(_)
+            | Self::RemoteCluster
+            | Self::Internal(_) => false,
         }
     }
 }
@@ -121,7 +149,8 @@ pub enum StopError {
     Internal(String),
 }
 
-/// A running ottla. Dropping it does not stop it: call [`Ottla::stop`].
+/// A running ottla. Dropping it does not stop its broker: call [`Ottla::stop`]. Its services end then as if the
+/// process were killed.
 #[derive(Debug)]
 pub struct Ottla {
     broker: Arc<Broker>,
@@ -132,6 +161,7 @@ pub struct Ottla {
     flusher: Flusher,
     flusher_thread: JoinHandle<()>,
     http: Option<SocketAddr>,
+    services: Option<Services>,
     _lock: Option<DataLock>,
 }
 
@@ -148,6 +178,7 @@ impl Ottla {
             topics: Vec::new(),
             other_nodes: Vec::new(),
             faults: (Vec::new(), 0),
+            app: None,
         }
     }
 
@@ -165,6 +196,16 @@ impl Ottla {
     /// Where health and metrics are served, if they are.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// The services beside the broker, if there are any.
+    pub fn services(&self) -> Option<&Services> {
+        self.services.as_ref()
+    }
+
+    /// Where the API of services is served, if it is.
+    pub fn services_address(&self) -> Option<SocketAddr> {
+        self.services.as_ref()?.address
     }
 
     /// The data folder; `None` where everything is in memory.
@@ -202,7 +243,7 @@ impl Ottla {
         &self.tasks
     }
 
-    /// Stops cleanly: requests taken so far are answered, parked ones at once; then everything is
+    /// Stops cleanly: services end first, with what they have done committed; requests taken so far are answered, parked ones at once; then everything is
     /// synced and the logs are closed. Who does not take its answers within some seconds is cut off.
     pub async fn stop(self) -> Result<(), StopError> {
         self.stop_within(u64::MAX).await.map(drop)
@@ -214,6 +255,9 @@ impl Ottla {
         // Real time: whoever stops a broker waits, whatever its own clock shows.
         let clock = Clock::system();
         let limit = Duration::from_millis(limit_ms);
+        if let Some(services) = self.services {
+            services.end().await;
+        }
         self.tasks.stop();
         self.tasks.join(clock.sleep_ms(TASKS_END_MAX_MS)).await;
         let broker = self.broker;
@@ -230,12 +274,32 @@ impl Ottla {
     }
 }
 
+impl Ottla {
+    /// Serves the API of services, if there are any, and tells the metrics of them.
+    async fn serve_services(
+        &mut self,
+        host: IpAddr,
+        port: HttpPort,
+        face: ServicesFace,
+        told: &OnceLock<Api>,
+    ) {
+        let Some(services) = &mut self.services else { return };
+        let api = services.api().clone();
+        let _ = told.set(api.clone());
+        let Some((address, listener)) = listen(host, port, "--services-port").await else { return };
+        services.address = Some(address);
+        let stop: watch::Receiver<bool> = services.stop.subscribe();
+        self.tasks.spawn("services http", face.serve(listener, api, stop));
+    }
+}
+
 impl Builder {
     /// Keeps everything in memory, takes any free port, and serves no HTTP.
     #[must_use]
     pub fn ephemeral(mut self) -> Self {
         self.config.ottla_durability = Durability::Ephemeral;
         self.config.ottla_http_port = HttpPort::Off;
+        self.config.ottla_services_port = HttpPort::Off;
         self.config.listeners = Endpoints::local(0);
         self
     }
@@ -245,6 +309,7 @@ impl Builder {
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.config.ottla_data_dir = Some(path.into().display().to_string());
         self.config.ottla_http_port = HttpPort::Off;
+        self.config.ottla_services_port = HttpPort::Off;
         self.config.listeners = Endpoints::local(0);
         self
     }
@@ -301,6 +366,14 @@ impl Builder {
         self
     }
 
+    /// Services to run beside the broker, from when it is ready until before it stops; those of the packs of the
+    /// settings come to them.
+    #[must_use]
+    pub fn app(mut self, app: App) -> Self {
+        self.app = Some(app);
+        self
+    }
+
     /// Lets partitions be assigned to further nodes, which nobody serves: for tests of what a client
     /// meets when it asks a node that does not lead.
     #[must_use]
@@ -320,7 +393,8 @@ impl Builder {
     /// Starts; on return everything works: metadata, groups and declared topics.
     pub async fn start(mut self) -> Result<Ottla, StartError> {
         self.config.check()?;
-        self.check_http()?;
+        let app = services::with_packs(self.app.take(), &self.config)?;
+        self.check_http(app.is_some())?;
         let ephemeral = self.config.ottla_durability == Durability::Ephemeral;
         let folder = PathBuf::from(self.config.data_dir());
         let lock = if ephemeral { None } else { Some(DataLock::take(&folder)?) };
@@ -342,16 +416,9 @@ impl Builder {
         };
         let server = Server::new(bound, &self.config, server_options);
         tasks.spawn("kafka listeners", server.run(tasks.stopping()));
-        let http_host = self.config.ottla_http_host;
-        let state = HttpState {
-            boot: Arc::clone(&boot),
-            metrics: Arc::clone(&metrics),
-            clock: self.clock.clone(),
-            durability: self.config.ottla_durability,
-            kafka: addresses.first().map_or(NOWHERE, |(_, address)| *address),
-            names: if http_host.is_loopback() { Names::Local } else { Names::Any },
-        };
-        let http = self.serve_http(http_host, state, &tasks).await;
+        let state = self.http_state(&boot, &metrics, &addresses);
+        let (names, api) = (state.names, Arc::clone(&state.services));
+        let http = self.serve_http(state, &tasks).await;
         let options = BrokerOptions {
             config: self.config.clone(),
             statics: self.statics(),
@@ -363,11 +430,19 @@ impl Builder {
             tasks: Arc::clone(&tasks),
             other_nodes: self.other_nodes.clone(),
         };
-        match self.open(options).await {
-            Ok(broker) => {
-                boot.set_ready(Arc::clone(&broker));
-                let _lock = lock;
-                Ok(Ottla {
+        let face = ServicesFace { names, clock: self.clock.clone() };
+        let (port, host) = (self.config.ottla_services_port, self.config.ottla_http_host);
+        let ids = self.ids.clone();
+        let opened = self.open(options).await.and_then(|broker| {
+            boot.set_ready(Arc::clone(&broker));
+            let cluster = Arc::new(Embedded::new(Arc::clone(&broker)));
+            let brokers = addresses.first().map(|(_, address)| reachable(*address).to_string());
+            let start = |app| Services::start(&app, cluster, brokers.unwrap_or_default(), ids);
+            Ok((broker, app.map(start).transpose()?))
+        });
+        match opened {
+            Ok((broker, services)) => {
+                let mut ottla = Ottla {
                     broker,
                     boot,
                     metrics,
@@ -376,8 +451,11 @@ impl Builder {
                     flusher,
                     flusher_thread,
                     http,
-                    _lock,
-                })
+                    services,
+                    _lock: lock,
+                };
+                ottla.serve_services(host, port, face, &api).await;
+                Ok(ottla)
             }
             Err(error) => {
                 boot.set_failed();
@@ -386,6 +464,25 @@ impl Builder {
                 flusher.close();
                 Err(error)
             }
+        }
+    }
+
+    /// What the pages of HTTP are made from.
+    fn http_state(
+        &self,
+        boot: &Arc<Boot>,
+        metrics: &Arc<ServerMetrics>,
+        addresses: &[(String, SocketAddr)],
+    ) -> HttpState {
+        let is_local = self.config.ottla_http_host.is_loopback();
+        HttpState {
+            boot: Arc::clone(boot),
+            metrics: Arc::clone(metrics),
+            clock: self.clock.clone(),
+            durability: self.config.ottla_durability,
+            kafka: addresses.first().map_or(NOWHERE, |(_, address)| *address),
+            names: if is_local { Names::Local } else { Names::Any },
+            services: Arc::new(OnceLock::new()),
         }
     }
 
@@ -424,31 +521,22 @@ impl Builder {
     }
 
     /// Whether HTTP, which knows no users, may listen where it is to.
-    fn check_http(&self) -> Result<(), ConfigError> {
-        let HttpPort::On(port) = self.config.ottla_http_port else { return Ok(()) };
-        let host = self.config.ottla_http_host.to_string();
-        check_exposure(&Endpoint { name: "HTTP".to_owned(), host, port }, self.exposure)
+    fn check_http(&self, has_services: bool) -> Result<(), ConfigError> {
+        let services = if has_services { self.config.ottla_services_port } else { HttpPort::Off };
+        for port in [self.config.ottla_http_port, services] {
+            let HttpPort::On(port) = port else { continue };
+            let host = self.config.ottla_http_host.to_string();
+            check_exposure(&Endpoint { name: "HTTP".to_owned(), host, port }, self.exposure)?;
+        }
+        Ok(())
     }
 
-    /// Serves HTTP where that is wanted; a port that is taken is a warning, no more.
-    async fn serve_http(
-        &self,
-        host: IpAddr,
-        state: HttpState,
-        tasks: &Tasks,
-    ) -> Option<SocketAddr> {
-        let HttpPort::On(port) = self.config.ottla_http_port else { return None };
-        let bound = TcpListener::bind((host, port)).await;
-        match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
-            Ok((address, listener)) => {
-                tasks.spawn("http", http::serve(listener, state, tasks.stopping()));
-                Some(address)
-            }
-            Err(error) => {
-                tracing::warn!(port, %error, "no HTTP: choose another port with --http-port");
-                None
-            }
-        }
+    /// Serves HTTP where that is wanted.
+    async fn serve_http(&self, state: HttpState, tasks: &Tasks) -> Option<SocketAddr> {
+        let port = self.config.ottla_http_port;
+        let (address, listener) = listen(self.config.ottla_http_host, port, "--http-port").await?;
+        tasks.spawn("http", http::serve(listener, state, tasks.stopping()));
+        Some(address)
     }
 
     async fn open(self, options: BrokerOptions) -> Result<Arc<Broker>, StartError> {
@@ -471,6 +559,19 @@ impl Builder {
                 .map_err(|error| StartError::Topic { name, error })?;
         }
         Ok(broker)
+    }
+}
+
+/// Listens for HTTP where that is wanted; a port that is taken is a warning, no more.
+async fn listen(host: IpAddr, port: HttpPort, flag: &str) -> Option<(SocketAddr, TcpListener)> {
+    let HttpPort::On(port) = port else { return None };
+    let bound = TcpListener::bind((host, port)).await;
+    match bound.and_then(|listener| Ok((listener.local_addr()?, listener))) {
+        Ok(found) => Some(found),
+        Err(error) => {
+            tracing::warn!(port, %error, "no HTTP: choose another port with {flag}");
+            None
+        }
     }
 }
 
