@@ -17,6 +17,7 @@ mod ended;
 mod format;
 mod group;
 mod log;
+mod new;
 mod output;
 mod partitions;
 mod ping;
@@ -92,6 +93,8 @@ enum Command {
     Check(check::Check),
     /// Show the settings and their manual
     Config(config::Config),
+    /// Write something to begin from
+    New(new::New),
     Completions(completions::Completions),
 }
 
@@ -122,6 +125,7 @@ pub fn run() -> ExitCode {
         Some(Command::Status(status)) => status.run(&mut out),
         Some(Command::Check(check)) => check.run(&mut out),
         Some(Command::Config(config)) => config.run(&mut out),
+        Some(Command::New(new)) => new.run(&mut out),
         Some(Command::Completions(completions)) => completions.run(&mut out),
     };
     // What was printed before a failure is of use, too.

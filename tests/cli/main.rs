@@ -8,6 +8,7 @@ mod commands;
 mod dead_letters;
 mod groups;
 mod log;
+mod new;
 mod records;
 mod replays;
 mod sagas;
@@ -16,6 +17,9 @@ mod services;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+#[allow(dead_code, reason = "its main starts a broker")]
+#[path = "../../src/cli/new/template/main.rs"]
+mod template;
 mod transactions;
 mod txns;
 mod why;
